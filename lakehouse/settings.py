@@ -1,0 +1,107 @@
+"""All settings, in one frozen object. Read from flags, then `LAKEHOUSE_*` variables, then a `.env` file."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lakehouse.errors import SettingError
+
+PREFIX = "LAKEHOUSE_"
+
+
+class Settings(BaseSettings):
+    """Names carry their unit (`_s`, `_ms`, `_mb`); a name without one is a count, a name or a place."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", frozen=True, extra="ignore", validate_default=True
+    )
+
+    home: Path = Field(Path(".lakehouse"), description="Folder of all state: lake, Kafka's log, checkpoints, logs.")
+    lake: str = Field("", description="URL or folder of the Delta tables. Empty: `lake` in the home folder.")
+    kafka_bootstrap: str = Field("", description="host:port of Kafka. Empty: the embedded broker of the home folder.")
+    kafka_port: int = Field(0, ge=0, le=65535, description="Port of the embedded broker on 127.0.0.1. 0: a free one.")
+    kafka_memory_mb: int = Field(256, ge=128, description="Heap of the embedded broker.")
+    kafka_retention_s: int = Field(7 * 86400, ge=60, description="How long the embedded broker keeps store events.")
+    events_topic: str = Field("store-events", description="Topic of the raw events.")
+    unreadable_topic: str = Field("store-events-unreadable", description="Topic of input that could not be read.")
+    sales_topic: str = Field("product-sales", description="Topic of sales per product and window, keyed, compacted.")
+    topic_partitions: int = Field(4, ge=1, description="Partitions of each topic, when the embedded broker makes it.")
+    master: str = Field("local[*]", description="Spark master of jobs that are not started by spark-submit.")
+    driver_memory_mb: int = Field(3072, ge=1024, description="Heap of the Spark driver in jobs that `lakehouse` starts.")
+    trigger_ms: int = Field(200, ge=0, description="Shortest time between the starts of two micro-batches.")
+    max_batch_rows: int = Field(100_000, ge=1, description="Most Kafka records in one micro-batch.")
+    sales_window_s: int = Field(60, ge=1, le=86400, description="Length of a window of gold.product_sales; divides a day.")
+    gold_round_s: float = Field(10.0, ge=0, description="Shortest time between two upserts of the gold tables.")
+    recent_s: int = Field(1800, ge=60, description="Events this recent, by the store clock, are looked up in memory.")
+    recent_rows: int = Field(1_000_000, ge=1000, description="Most events whose ids are held in memory.")
+    future_tolerance_s: int = Field(300, ge=0, description="How far event_at may be ahead of Kafka's clock.")
+    max_value_bytes: int = Field(1_048_576, ge=1, description="Largest record value that can be an event.")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return Path(os.path.abspath(home.expanduser()))  # noqa: PTH100 (links stay as the user gave them)
+
+    @field_validator("sales_window_s")
+    @classmethod
+    def _divides_a_day(cls, sales_window_s: int) -> int:
+        if 86400 % sales_window_s:
+            raise ValueError("must divide a day (86400 s), so that windows add up to hours and days")
+        return sales_window_s
+
+    @property
+    def lake_url(self) -> str:
+        """Where the tables are, without a slash at the end."""
+        return (self.lake or str(self.home / "lake")).rstrip("/")
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    def as_environment(self) -> dict[str, str]:
+        """The settings as `LAKEHOUSE_*` variables, to hand them to a process that we start."""
+        return {PREFIX + name.upper(): str(value) for name, value in self.model_dump().items()}
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from flags (those not None), environment and `.env`.
+
+    :raises SettingError: an unknown `LAKEHOUSE_*` name (the nearest known one is named), or a value out of range.
+    """
+    for source, names in (("the environment", list(os.environ)), (".env", _names_in_env_file(Path(".env")))):
+        for name in names:
+            _refuse_unknown(name, source)
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "?"
+        raise SettingError(
+            f"Setting {PREFIX}{name.upper()} is {first.get('input')!r}: {first['msg']}.",
+            Settings.model_fields[name].description or "" if name in Settings.model_fields else "",
+            "correct it in the environment, .env or the flag",
+        ) from None
+
+
+def _names_in_env_file(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return [line.split("=", 1)[0].strip() for line in lines if "=" in line and not line.startswith("#")]
+
+
+def _refuse_unknown(name: str, source: str) -> None:
+    if not name.upper().startswith(PREFIX):
+        return
+    known = [PREFIX + field.upper() for field in Settings.model_fields]
+    if name.upper() in known:
+        return
+    nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)
+    raise SettingError(f"Unknown setting {name} in {source}.", f"one of the known names; the nearest is {nearest[0]}")
