@@ -33,10 +33,14 @@ class Settings(BaseSettings):
     sales_topic: str = Field("product-sales", description="Topic of sales per product and window, keyed, compacted.")
     topic_partitions: int = Field(4, ge=1, description="Partitions of each topic, when the embedded broker makes it.")
     master: str = Field("local[*]", description="Spark master of jobs that are not started by spark-submit.")
-    driver_memory_mb: int = Field(3072, ge=1024, description="Heap of the Spark driver in jobs that `lakehouse` starts.")
+    driver_memory_mb: int = Field(
+        3072, ge=1024, description="Heap of the Spark driver in jobs that `lakehouse` starts."
+    )
     trigger_ms: int = Field(200, ge=0, description="Shortest time between the starts of two micro-batches.")
     max_batch_rows: int = Field(100_000, ge=1, description="Most Kafka records in one micro-batch.")
-    sales_window_s: int = Field(60, ge=1, le=86400, description="Length of a window of gold.product_sales; divides a day.")
+    sales_window_s: int = Field(
+        60, ge=1, le=86400, description="Length of a window of gold.product_sales; divides a day."
+    )
     gold_round_s: float = Field(10.0, ge=0, description="Shortest time between two upserts of the gold tables.")
     recent_s: int = Field(1800, ge=60, description="Events this recent, by the store clock, are looked up in memory.")
     recent_rows: int = Field(1_000_000, ge=1000, description="Most events whose ids are held in memory.")

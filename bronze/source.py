@@ -1,0 +1,86 @@
+"""Where the raw records come from, and how far they are read: Kafka partitions and offsets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+from pyspark.sql import DataFrame, SparkSession
+
+from lakehouse.errors import DataLossError, ServiceError
+from lakehouse.settings import Settings
+
+Offsets = dict[str, dict[str, int]]
+"""topic -> partition (as text, as JSON has it) -> the next offset to read."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the broker holds: the first offset of each partition, and the one after the last."""
+
+    first: Offsets
+    end: Offsets
+
+
+def held_offsets(settings: Settings) -> Held:
+    """:raises ServiceError: Kafka does not answer, or a topic is not there."""
+    topics = (settings.events_topic, settings.unreadable_topic)
+    try:
+        consumer = KafkaConsumer(bootstrap_servers=settings.kafka_bootstrap, isolation_level="read_committed")
+    except KafkaError as error:
+        raise ServiceError(
+            f"Kafka at {settings.kafka_bootstrap!r} does not answer ({type(error).__name__}).",
+            "a broker at the setting kafka_bootstrap",
+            "start it, or correct LAKEHOUSE_KAFKA_BOOTSTRAP",
+        ) from error
+    try:
+        first: Offsets = {}
+        end: Offsets = {}
+        for topic in topics:
+            partitions = consumer.partitions_for_topic(topic)
+            if not partitions:
+                raise ServiceError(f"Kafka has no topic {topic!r}.", "", "create it, or run `lakehouse up` once")
+            places = [TopicPartition(topic, partition) for partition in sorted(partitions)]
+            first[topic] = {str(at.partition): offset for at, offset in consumer.beginning_offsets(places).items()}
+            end[topic] = {str(at.partition): offset for at, offset in consumer.end_offsets(places).items()}
+        return Held(first, end)
+    finally:
+        consumer.close()
+
+
+def starting_offsets(read: Offsets, held: Held) -> Offsets:
+    """Where to go on: after what was read, or at the first record of a partition that was never read.
+
+    :raises DataLossError: records expired unread, or the topic was made anew.
+    """
+    start: Offsets = {}
+    for topic, firsts in held.first.items():
+        start[topic] = {}
+        for partition, first in firsts.items():
+            at = read.get(topic, {}).get(partition, first)
+            end = held.end[topic][partition]
+            if not first <= at <= end:
+                raise DataLossError(
+                    f"bronze has read {topic}[{partition}] up to offset {at}, but Kafka holds {first} to {end}.",
+                    "what comes next still in Kafka: records expired unread, or the topic was made anew",
+                    "find out which before you go on; docs/operations.md says how",
+                )
+            start[topic][partition] = at
+    return start
+
+
+def kafka_stream(spark: SparkSession, settings: Settings, start: Offsets) -> DataFrame:
+    """The committed records of both topics from these offsets on."""
+    return (
+        spark.readStream.format("kafka")
+        .option("kafka.bootstrap.servers", settings.kafka_bootstrap)
+        .option("subscribe", ",".join(start))
+        .option("startingOffsets", json.dumps(start))
+        .option("kafka.isolation.level", "read_committed")
+        .option("failOnDataLoss", "true")
+        .option("includeHeaders", "true")
+        .option("maxOffsetsPerTrigger", settings.max_batch_rows)
+        .load()
+    )

@@ -1,0 +1,143 @@
+"""The step of the gold layer: new purchases -> changed sales, published at once and upserted in rounds."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Protocol
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from gold.product_sales import product_sales
+from gold.windows import Window, WindowPurchases
+from lakehouse import commits
+from lakehouse.handover import Purchase
+from lakehouse.settings import Settings
+from lakehouse.tables import GOLD_PRODUCT_SALES
+
+REVISIONS_PER_GENERATION = 2**32
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Row = dict[str, Any]
+Key = tuple[datetime, int]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a batch of purchases changes. :param rows: of gold.product_sales, whole."""
+
+    purchases: list[Purchase]
+    rows: list[Row]
+    paid_at_us: dict[Key, int]
+
+
+class Publisher(Protocol):
+    """Where changes go (gold.topics.SalesTopic)."""
+
+    def publish(self, rows: list[Row], paid_at_us: dict[Key, int]) -> None: ...
+
+
+class Aggregation:
+    """Turns purchases into revisions of gold.product_sales, and keeps the version of silver.events it has read.
+
+    Each start of a writer begins a new generation, recorded before anything is published: whatever a generation that
+    died had published and not written is published again under higher revisions (docs/decisions/0003-revisions.md).
+    """
+
+    def __init__(self, spark: SparkSession, settings: Settings, publisher: Publisher) -> None:
+        # A session of its own: rounds run beside the batches, and the note of a merge is a setting of the session.
+        self._spark, self._merging, self._settings = spark, spark.newSession(), settings
+        commits.create_tables(spark, (GOLD_PRODUCT_SALES,), settings)
+        note = commits.last_note(spark, GOLD_PRODUCT_SALES, settings)
+        self.read_version: int = note.get("silver_version", 0)
+        self._generation: int = note.get("generation", 0) + 1
+        commits.append_nothing(spark, GOLD_PRODUCT_SALES, settings, self._note(self.read_version))
+        self._sequence = 0
+        self._purchases = WindowPurchases(spark, settings, self.read_version)
+        self._publisher = publisher
+        self._lock = threading.Lock()
+        self._unsettled: dict[Key, Row] = {}
+        self._pending: dict[Key, Row] = {}
+        self._written_version = self.read_version
+
+    def revise(self, purchases: list[Purchase], silver_version: int, now: datetime) -> Change:
+        """The rows that these purchases change, each recomputed from all purchases of its window.
+
+        :param silver_version: what silver holds of older purchases is looked up as of this version.
+        """
+        if not purchases:
+            return Change([], [], {})
+        windows: dict[Window, int] = {}
+        for purchase in purchases:
+            window = self._purchases.window_of(purchase)
+            windows[window] = min(windows.get(window, purchase.kafka_at_us), purchase.kafka_at_us)
+        all_purchases = self._purchases.of(set(windows), silver_version)
+        all_purchases.update((purchase.event_id, purchase) for purchase in purchases)
+        facts = product_sales(self._frame(list(all_purchases.values())), self._settings.sales_window_s)
+        self._sequence += 1
+        revision = self._generation * REVISIONS_PER_GENERATION + self._sequence
+        rows = [row | {"revision": revision, "updated_at": now} for row in facts.toArrow().to_pylist()]
+        paid_at_us = {(_EPOCH + timedelta(microseconds=start), product): at for (start, product), at in windows.items()}
+        return Change(purchases, rows, paid_at_us)
+
+    def publish(self, change: Change) -> None:
+        if change.rows:
+            self._publisher.publish(change.rows, change.paid_at_us)
+
+    def settle(self, change: Change, silver_version: int | None) -> None:
+        """Silver has the purchases of this change.
+
+        :param silver_version: all up to this version is aggregated now, and the next round may write it; None: the
+            change is a part of a commit of silver of which more is to come.
+        """
+        self._purchases.remember(change.purchases)
+        self._unsettled.update((_key(row), row) for row in change.rows)
+        if silver_version is None:
+            return
+        with self._lock:
+            self._pending.update(self._unsettled)
+            self.read_version = silver_version
+        self._unsettled = {}
+
+    def upsert(self) -> int:
+        """One round: writes what is settled into gold.product_sales in one commit. Out: rows written."""
+        with self._lock:
+            rows, version = list(self._pending.values()), self.read_version
+            self._pending = {}
+        if rows:
+            days = ", ".join(f"DATE'{day}'" for day in sorted({row["window_start_on"].isoformat() for row in rows}))
+            first = min(row["window_start_at"] for row in rows)
+            only = f"t.window_start_on IN ({days}) AND t.window_start_at >= TIMESTAMP'{first:%Y-%m-%d %H:%M:%S}'"
+            source = self._merging.createDataFrame(
+                [tuple(row.values()) for row in rows], GOLD_PRODUCT_SALES.schema
+            ).coalesce(1)
+            commits.merge(source, GOLD_PRODUCT_SALES, self._settings, self._note(version), only)
+        elif version > self._written_version:
+            commits.append_nothing(self._merging, GOLD_PRODUCT_SALES, self._settings, self._note(version))
+        self._written_version = version
+        return len(rows)
+
+    def _note(self, silver_version: int) -> commits.Note:
+        return {"silver_version": silver_version, "generation": self._generation}
+
+    def _frame(self, purchases: list[Purchase]) -> Any:
+        """In one partition, and so grouped without a shuffle."""
+        columns = list(zip(*purchases, strict=True))
+        table = pa.table(
+            {
+                "event_at_us": pa.array(columns[1], pa.int64()),
+                "product_id": pa.array(columns[2], pa.int64()),
+                "price": pa.array([Decimal(price) for price in columns[3]], pa.decimal128(10, 2)),
+                "user_id": pa.array(columns[4], pa.int64()),
+            }
+        )
+        frame = self._spark.createDataFrame(table).coalesce(1)
+        return frame.select(F.timestamp_micros("event_at_us").alias("event_at"), "product_id", "price", "user_id")
+
+
+def _key(row: Row) -> Key:
+    return row["window_start_at"], row["product_id"]

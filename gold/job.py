@@ -1,0 +1,38 @@
+"""spark-submit gold/job.py: silver.events -> gold.product_sales and the topic product-sales."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pyspark.sql import DataFrame, SparkSession
+
+from gold.aggregate import Aggregation
+from gold.rounds import in_rounds
+from gold.topics import SalesTopic
+from lakehouse.handover import purchases_in
+from lakehouse.jobs import run_job
+from lakehouse.settings import Settings
+from lakehouse.streams import Position, Stop, is_whole, last_whole_version, run, table_stream
+from lakehouse.tables import SILVER_EVENTS
+
+
+def aggregate(spark: SparkSession, settings: Settings, aggregation: Aggregation, stop: Stop, once: bool) -> None:
+    """Aggregates what silver has beyond what gold has read, and with `once` false what it gets, until stopped."""
+
+    def step(batch: DataFrame, end: Position) -> None:
+        whole = last_whole_version(end)
+        change = aggregation.revise(purchases_in(batch), whole if is_whole(end) else whole + 1, datetime.now(UTC))
+        aggregation.publish(change)
+        aggregation.settle(change, whole if is_whole(end) else None)
+
+    source = table_stream(spark, SILVER_EVENTS, settings, aggregation.read_version)
+    with in_rounds(aggregation, settings.gold_round_s, stop):
+        run("gold", source, step, settings, stop, once)
+
+
+def follow(spark: SparkSession, settings: Settings, stop: Stop, once: bool) -> None:
+    aggregate(spark, settings, Aggregation(spark, settings, SalesTopic(settings)), stop, once)
+
+
+if __name__ == "__main__":
+    run_job("gold", follow, description="Aggregate silver.events into gold.product_sales and publish each change.")

@@ -1,0 +1,51 @@
+"""What the jobs of all layers share: their flags, their session, their lock, and how they end."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+from pyspark.sql import SparkSession
+
+from lakehouse.errors import LakehouseError
+from lakehouse.locks import writer_of
+from lakehouse.session import build_session
+from lakehouse.settings import Settings, load_settings
+from lakehouse.streams import Stop
+
+Follow = Callable[[SparkSession, Settings, Stop, bool], None]
+
+
+def run_job(layer: str, follow: Follow, description: str) -> None:
+    """The main function of a layer's job. Ends the process with 0 when it is through, or stopped by a signal."""
+    parser = argparse.ArgumentParser(prog=f"{layer}/job.py", description=description)
+    parser.add_argument("--once", action="store_true", help="catch up with what is there, then end")
+    once = parser.parse_args().once
+    sys.exit(in_session(layer, (layer,), lambda spark, settings, stop: follow(spark, settings, stop, once)))
+
+
+def in_session(name: str, layers: tuple[str, ...], work: Callable[[SparkSession, Settings, Stop], None]) -> int:
+    """Does the work as the one writer of these layers. Out: the process's exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    for noisy in ("kafka", "py4j"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    log = logging.getLogger("lakehouse")
+    stop = Stop().listen()
+    try:
+        settings = load_settings()
+        with writer_of(layers, settings):
+            log.info("%s: starting Spark", name)
+            spark = build_session(f"storefront {name}", settings)
+            try:
+                work(spark, settings, stop)
+            finally:
+                with suppress(Exception):
+                    spark.stop()
+    except LakehouseError as error:
+        log.error("%s: %s", name, error)
+        return 1
+    log.info("%s: %s", name, "stopped" if stop.is_set() else "caught up")
+    return 0

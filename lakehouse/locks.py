@@ -1,0 +1,52 @@
+"""One writer per layer, across the processes of one machine."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lakehouse.errors import LockedError
+from lakehouse.session import is_local
+from lakehouse.settings import Settings
+
+
+@contextmanager
+def hold(path: Path, what: str) -> Iterator[None]:
+    """Holds an exclusive lock on a file until the block ends; the system frees it when the process dies.
+
+    :raises LockedError: another process holds it; its process id is named.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise LockedError(
+                f"Process {holder} is {what} already.",
+                "one at a time",
+                "stop it (Ctrl-C, or `lakehouse down`), then try again",
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+@contextmanager
+def writer_of(layers: tuple[str, ...], settings: Settings) -> Iterator[None]:
+    """This process is the only one on this machine that writes the tables of these layers.
+
+    Small local commits are made by a log store that is safe within one process only; this lock is what makes it safe.
+    A lake that is not a local folder has a log store that settles it between machines, and takes no lock.
+    """
+    if not layers or not is_local(settings.lake_url):
+        yield
+        return
+    lock = Path(settings.lake_url.removeprefix("file://")) / "_locks" / f"{layers[0]}.lock"
+    with hold(lock, f"the writer of {layers[0]} in {settings.lake_url}"), writer_of(layers[1:], settings):
+        yield

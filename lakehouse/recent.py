@@ -1,0 +1,76 @@
+"""A bounded memory of the newest rows of a table: what is in it is all there is, back to a horizon."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Value]):
+    """Values by id, in buckets of time. It gives up the oldest buckets when there are more than `limit` values.
+
+    For times before `horizon_us` it has to be asked elsewhere; without a horizon it holds everything.
+
+    :param width_us: length of a bucket in microseconds.
+    """
+
+    def __init__(self, width_us: int, limit: int) -> None:
+        self._width_us, self._limit = width_us, limit
+        self._buckets: dict[int, dict[str, Value]] = {}
+        self._size = 0
+        self.horizon_us: int | None = None
+
+    def bucket(self, at_us: int) -> int:
+        """The start of the bucket of a time, in microseconds since 1970."""
+        return at_us // self._width_us * self._width_us
+
+    def begin_at(self, at_us: int) -> None:
+        """Nothing is held before the bucket of this time."""
+        self.horizon_us = self.bucket(at_us)
+
+    def covers(self, at_us: int) -> bool:
+        return self.horizon_us is None or at_us >= self.horizon_us
+
+    def at(self, at_us: int) -> dict[str, Value]:
+        """What is held in the bucket of this time, by id. Not to be changed by the caller."""
+        return self._buckets.get(self.bucket(at_us), {})
+
+    def add(self, at_us: int, id_: str, value: Value) -> None:
+        """Holds a value, or forgets it at once when it is older than the horizon."""
+        if not self.covers(at_us):
+            return
+        bucket = self._buckets.setdefault(self.bucket(at_us), {})
+        self._size += id_ not in bucket
+        bucket[id_] = value
+        if self._size > self._limit:
+            self._give_up_oldest()
+
+    def _give_up_oldest(self) -> None:
+        # A tenth more than must go, so that the sort is paid for seldom.
+        for start_us in sorted(self._buckets):
+            if self._size <= self._limit * 0.9:
+                break
+            self._size -= len(self._buckets.pop(start_us))
+            self.horizon_us = start_us + self._width_us
+
+
+def newest_event_us(events: DataFrame) -> int | None:
+    """The greatest event_at of silver.events, in microseconds since 1970; None when there are no events.
+
+    Reads the last day only.
+    """
+    last_day = events.agg(F.max("event_on")).collect()[0][0]
+    if last_day is None:
+        return None
+    newest = events.where(F.col("event_on") == last_day).agg(F.unix_micros(F.max("event_at")))
+    return int(newest.collect()[0][0])
+
+
+def events_since(events: DataFrame, since_us: int) -> DataFrame:
+    """The rows of silver.events from a time on, by the days and files that can have them."""
+    since = F.timestamp_micros(F.lit(since_us))
+    return events.where(F.col("event_on") >= F.to_date(since)).where(F.col("event_at") >= since)

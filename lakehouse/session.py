@@ -1,0 +1,74 @@
+"""The one place that makes a SparkSession, and what makes small commits fast on it."""
+
+from __future__ import annotations
+
+import os
+
+from pyspark.sql import SparkSession
+
+from lakehouse.settings import Settings
+
+_DELTA = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+}
+
+_SEMANTICS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    # Field names differ only by case: two unknown fields, not one.
+    "spark.sql.caseSensitive": "true",
+}
+
+# docs/performance.md has the measurements behind each of these.
+_SMALL_COMMITS = {
+    "spark.sql.adaptive.enabled": "false",
+    "spark.databricks.delta.snapshotPartitions": "1",
+    "spark.databricks.delta.properties.defaults.checkpointInterval": "200",
+    "spark.databricks.delta.schema.autoMerge.enabled": "false",
+    "spark.sql.streaming.minBatchesToRetain": "10",
+    "spark.sql.streaming.stateStore.providerClass": (
+        "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
+    ),
+    "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
+    "spark.scheduler.mode": "FAIR",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+}
+
+# Without Hadoop's native library its local file system starts a process (chmod, readlink) for each small thing.
+# These do the same in the JVM. LocalLogStore is safe for one writing process only: see lakehouse/locks.py.
+_LOCAL_FILES = {
+    "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
+    "spark.delta.logStore.file.impl": "io.delta.storage.LocalLogStore",
+    "spark.sql.streaming.checkpointFileManagerClass": (
+        "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
+    ),
+}
+
+
+def build_session(name: str, settings: Settings, extra: dict[str, str] | None = None) -> SparkSession:
+    """The session of a job.
+
+    A `--master` or memory given to spark-submit wins: they are fixed before this runs. `extra` is for tests.
+    """
+    builder = SparkSession.builder.appName(name)
+    local = _LOCAL_FILES if is_local(settings.lake_url) else {}
+    for key, value in {**_DELTA, **_SEMANTICS, **_SMALL_COMMITS, **local, **(extra or {})}.items():
+        builder = builder.config(key, value)
+    if not _is_submitted():
+        builder = builder.master(settings.master).config("spark.driver.memory", f"{settings.driver_memory_mb}m")
+    session = builder.getOrCreate()
+    if str(session.sparkContext.master).startswith("local"):
+        session.conf.set("spark.sql.shuffle.partitions", "1")
+    return session
+
+
+def is_local(url: str) -> bool:
+    """Is this a folder of this machine?"""
+    return "://" not in url or url.startswith("file:")
+
+
+def _is_submitted() -> bool:
+    """Under spark-submit the JVM is there before Python, and has its master."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ

@@ -1,0 +1,123 @@
+"""Running a structured stream whose micro-batches go to a step, from a known position and until told to stop."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import DataFrame, SparkSession
+
+from lakehouse.settings import Settings
+from lakehouse.tables import Table
+
+log = logging.getLogger("lakehouse")
+
+_BATCH_BYTES = "16m"
+
+Position = dict[str, Any]
+Step = Callable[[DataFrame, Position], None]
+
+
+class Stop:
+    """Set by SIGINT or SIGTERM: the running micro-batch is finished, then the stream ends."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def listen(self) -> Stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self.set())
+        return self
+
+    def set(self) -> None:
+        self._event.set()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def wait(self, timeout_s: float) -> bool:
+        return self._event.wait(timeout_s)
+
+
+def table_stream(spark: SparkSession, table: Table, settings: Settings, after_version: int) -> DataFrame:
+    """The rows that were appended to a table after a version, in the order of its commits."""
+    return (
+        spark.readStream.format("delta")
+        .option("startingVersion", after_version + 1)
+        .option("maxBytesPerTrigger", _BATCH_BYTES)
+        .option("skipChangeCommits", "true")
+        .load(table.path(settings))
+    )
+
+
+def last_whole_version(end: Position) -> int:
+    """The last commit of which a batch of a `table_stream` has all files."""
+    return int(end["reservoirVersion"]) - 1
+
+
+def is_whole(end: Position) -> bool:
+    """Does a batch of a `table_stream` end with the last file of a commit?"""
+    return int(end["index"]) < 0
+
+
+def run(name: str, source: DataFrame, step: Step, settings: Settings, stop: Stop, once: bool) -> None:
+    """Feeds the micro-batches of a stream to a step until it is through (`once`) or stopped.
+
+    The step gets the batch and the position in the source after it, as Spark writes it into its log of offsets.
+    The checkpoint serves this run alone: where to start is known from the notes of the tables (lakehouse/commits.py).
+
+    :raises Exception: what the step raised, as it was.
+    """
+    folder = f"{settings.lake_url}/_checkpoints/{name}"
+    _delete(source.sparkSession, folder)
+    checkpoint = f"{folder}/{uuid.uuid4().hex}"
+    busy, failures = threading.Lock(), []
+
+    def feed(batch: DataFrame, batch_id: int) -> None:
+        with busy:
+            try:
+                step(batch, _read_offsets(batch.sparkSession, f"{checkpoint}/offsets/{batch_id}"))
+            except Exception as error:
+                failures.append(error)
+                raise
+
+    writer = source.writeStream.queryName(name).foreachBatch(feed).option("checkpointLocation", checkpoint)
+    trigger = {"availableNow": True} if once else {"processingTime": f"{settings.trigger_ms} milliseconds"}
+    query = writer.trigger(**trigger).start()
+    try:
+        while not query.awaitTermination(0.2):  # type: ignore[arg-type]
+            if stop.is_set():
+                with busy:
+                    query.stop()
+                break
+    except StreamingQueryException:
+        if failures:
+            raise failures[0] from None
+        raise
+    finally:
+        if query.isActive:
+            query.stop()
+        _delete(source.sparkSession, folder)
+
+
+def _read_offsets(spark: SparkSession, path: str) -> Position:
+    """The end of a micro-batch, from Spark's log: a version line, a line of metadata, then a line for the source."""
+    text = "\n".join(row.value for row in spark.read.text(path).collect()) if "://" in path else _read_local(path)
+    return dict(json.loads(text.splitlines()[2]))
+
+
+def _read_local(path: str) -> str:
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123 (a lake's URL is text)
+        return file.read()
+
+
+def _delete(spark: SparkSession, folder: str) -> None:
+    jvm = spark.sparkContext._jvm
+    path = jvm.org.apache.hadoop.fs.Path(folder)  # type: ignore[union-attr]
+    path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).delete(path, True)

@@ -1,0 +1,35 @@
+"""Rows -> bytes on Kafka: money as text with two decimals, times as ISO 8601 in UTC, keys as text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+
+def to_json(row: Mapping[str, Any]) -> bytes:
+    """A row as one flat JSON object, in the order of its columns."""
+    return json.dumps({name: _plain(value) for name, value in row.items()}, separators=(",", ":")).encode()
+
+
+def to_key(*parts: Any) -> bytes:
+    """The key of a row: its key columns as text, joined by `|`."""
+    return "|".join(str(_plain(part)) for part in parts).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return f"{value:.2f}"
+    if isinstance(value, datetime):
+        return iso_utc(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    return value
+
+
+def iso_utc(at: datetime) -> str:
+    """ISO 8601 with a Z, fractions only where there are any. A time without a zone is in UTC."""
+    utc = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    return utc.isoformat().replace("+00:00", "Z")

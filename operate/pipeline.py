@@ -1,0 +1,70 @@
+"""The three layers in one process: their steps in turn inside each micro-batch of one stream from Kafka.
+
+A purchase is published as soon as its sales are known; the tables are written behind it. Nothing is at risk by that
+order: what dies unwritten is read from Kafka again and published under higher revisions
+(docs/decisions/0004-hot-path.md).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from datetime import UTC, datetime
+
+from pyspark.sql import DataFrame, SparkSession
+
+from bronze.land import Landing
+from bronze.records import bronze_rows
+from bronze.source import kafka_stream
+from gold.aggregate import Aggregation
+from gold.job import aggregate
+from gold.rounds import in_rounds
+from gold.topics import SalesTopic
+from lakehouse import commits
+from lakehouse.jobs import in_session
+from lakehouse.settings import Settings
+from lakehouse.streams import Position, Stop, run
+from lakehouse.tables import BRONZE_EVENTS, SILVER_EVENTS
+from operate.pulse import Pulse
+from silver.job import refine
+from silver.refine import Refinement
+
+log = logging.getLogger("lakehouse")
+
+
+def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
+    """Takes the lake over as it is, catches up layer by layer, then runs the steps together until stopped."""
+    landing = Landing(spark, settings)
+    refinement = Refinement(spark, settings)
+    aggregation = Aggregation(spark, settings, SalesTopic(settings))
+    pulse = Pulse(settings)
+
+    if refinement.read_version < commits.current_version(spark, BRONZE_EVENTS, settings):
+        log.info("pipeline: silver catches up with bronze")
+        refine(spark, settings, refinement, stop, once=True)
+    if aggregation.read_version < commits.current_version(spark, SILVER_EVENTS, settings):
+        log.info("pipeline: gold catches up with silver")
+        aggregate(spark, settings, aggregation, stop, once=True)
+
+    def step(batch: DataFrame, end: Position) -> None:
+        started, now = time.monotonic(), datetime.now(UTC)
+        judged = refinement.judge(bronze_rows(batch, now))
+        change = aggregation.revise(judged.purchases, refinement.version, now)
+        aggregation.publish(change)
+        published = time.monotonic()
+        bronze_version = landing.land(judged.records, end, judged.by_partition)
+        silver_version = refinement.write(judged, bronze_version, now)
+        aggregation.settle(change, silver_version)
+        judged.release()
+        pulse.beat(judged, change, end, published - started, time.monotonic() - started)
+
+    if not stop.is_set():
+        log.info("pipeline: running")
+        pulse.ready()
+        with in_rounds(aggregation, settings.gold_round_s, stop):
+            run("pipeline", kafka_stream(spark, settings, landing.read), step, settings, stop, once=False)
+
+
+if __name__ == "__main__":
+    sys.exit(in_session("pipeline", ("bronze", "silver", "gold"), follow))

@@ -1,0 +1,69 @@
+"""What the running pipeline says of itself: one small file, replaced after each micro-batch."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lakehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from gold.aggregate import Change
+    from lakehouse.streams import Position
+    from silver.refine import Judged
+
+
+def pulse_file(settings: Settings) -> Path:
+    return settings.home / "run" / "pipeline.json"
+
+
+def read_pulse(settings: Settings) -> dict[str, Any]:
+    """The newest pulse; empty when the pipeline has not run yet."""
+    try:
+        return dict(json.loads(pulse_file(settings).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+
+
+class Pulse:
+    """Totals since this pipeline started, its place in Kafka, and how long its last batch took."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._path = pulse_file(settings)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._pulse: dict[str, Any] = {
+            "pid": os.getpid(),
+            "running": False,
+            "batches": 0,
+            "records": 0,
+            "events": 0,
+            "duplicates": 0,
+            "quarantined": 0,
+            "purchases": 0,
+            "sales_published": 0,
+        }
+        self._write()
+
+    def ready(self) -> None:
+        self._pulse["running"] = True
+        self._write()
+
+    def beat(self, judged: Judged, change: Change, end: Position, publish_s: float, batch_s: float) -> None:
+        self._pulse["batches"] += 1
+        self._pulse["records"] += sum(judged.by_partition.values())
+        self._pulse["events"] += len(judged.events)
+        self._pulse["duplicates"] += judged.copies
+        self._pulse["quarantined"] += judged.refused
+        self._pulse["purchases"] += len(judged.purchases)
+        self._pulse["sales_published"] += len(change.rows)
+        self._pulse |= {"read": end, "publish_s": round(publish_s, 3), "batch_s": round(batch_s, 3)}
+        self._write()
+
+    def _write(self) -> None:
+        self._pulse["written_at_s"] = time.time()
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(self._pulse), encoding="utf-8")
+        temporary.replace(self._path)

@@ -1,0 +1,36 @@
+"""What a record says: an event, or the reasons why it is none."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from lakehouse.settings import Settings
+from silver.identity import event_id
+from silver.records import with_fields, with_values
+from silver.rejects import reasons
+
+EVENT = (
+    "event_id",
+    "event_at",
+    "event_type",
+    "product_id",
+    "category_id",
+    "category_code",
+    "brand",
+    "price",
+    "user_id",
+    "user_session",
+    "extras",
+)
+
+
+def read_records(records: DataFrame, settings: Settings) -> DataFrame:
+    """Records as events or as refused.
+
+    In: bronze rows. Out: one row per record: its columns, those of an event, and `reasons`, empty for an event; then
+    `event_id` is set, and event_at, event_type, product_id, price and user_id are not null.
+    """
+    with_reasons = with_values(with_fields(records, settings.max_value_bytes)).withColumn("reasons", reasons(settings))
+    is_event = F.size("reasons") == 0
+    return with_reasons.withColumn("event_id", F.when(is_event, event_id())).select(*records.columns, *EVENT, "reasons")

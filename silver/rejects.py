@@ -1,0 +1,102 @@
+"""The rules that a record must keep to be an event. A record that breaks one goes to quarantine, with all it breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from lakehouse.settings import Settings
+
+EVENT_TYPES = ("view", "cart", "remove_from_cart", "purchase")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """:param is_broken: a predicate over a record with values (`silver.records`); null counts as not broken."""
+
+    name: str
+    sentence: str
+    is_broken: Callable[[Settings], Column]
+
+
+def _is_object(broken: Callable[[Settings], Column]) -> Callable[[Settings], Column]:
+    """Rules about fields speak only of JSON objects: another record breaks `not_json`, not them all."""
+    return lambda settings: F.col("fields").isNotNull() & broken(settings)
+
+
+def _missing(name: str) -> Rule:
+    return Rule(
+        f"missing_{name}",
+        f"{name} has no value.",
+        _is_object(lambda _: F.col(f"{name}_text").isNull()),
+    )
+
+
+def _bad(name: str, column: str, sentence: str) -> Rule:
+    return Rule(
+        f"bad_{name}",
+        sentence,
+        lambda _: F.col(f"{name}_text").isNotNull() & F.col(column).isNull(),
+    )
+
+
+RULES = (
+    Rule(
+        "unreadable",
+        "The file source could not read it as a row.",
+        lambda settings: F.col("topic") == settings.unreadable_topic,
+    ),
+    Rule(
+        "empty_value",
+        "The record has no value.",
+        lambda _: F.coalesce(F.col("size_bytes"), F.lit(0)) == 0,
+    ),
+    Rule(
+        "too_large",
+        "The value is larger than the setting max_value_bytes.",
+        lambda settings: F.col("size_bytes") > settings.max_value_bytes,
+    ),
+    Rule("invalid_utf8", "The value is not UTF-8.", lambda _: ~F.col("is_utf8")),
+    Rule(
+        "not_json",
+        "The value is not one JSON object.",
+        lambda settings: (
+            F.col("fields").isNull()
+            & F.col("is_utf8")
+            & F.col("size_bytes").between(1, settings.max_value_bytes)
+            & (F.col("topic") != settings.unreadable_topic)
+        ),
+    ),
+    _missing("event_time"),
+    _bad("event_time", "event_at", "event_time is no time such as 2019-10-01 00:00:00 UTC or ISO 8601."),
+    Rule("event_time_before_2015", "event_time is before 2015.", lambda _: F.year("event_at") < 2015),
+    Rule(
+        "event_time_in_future",
+        "event_time is ahead of Kafka's clock by more than the setting future_tolerance_s.",
+        lambda settings: (
+            F.unix_micros("event_at") > F.unix_micros("kafka_at") + settings.future_tolerance_s * 1_000_000
+        ),
+    ),
+    _missing("event_type"),
+    Rule(
+        "unknown_event_type",
+        f"event_type is none of {', '.join(EVENT_TYPES)}.",
+        lambda _: ~F.col("event_type").isin(*EVENT_TYPES),
+    ),
+    _missing("product_id"),
+    _bad("product_id", "product_id", "product_id is not an integer of 64 bits."),
+    _bad("category_id", "category_id", "category_id is not an integer of 64 bits."),
+    _missing("price"),
+    _bad("price", "price", "price is not a number below 100 million with at most two decimals."),
+    _missing("user_id"),
+    _bad("user_id", "user_id", "user_id is not an integer of 64 bits."),
+)
+
+
+def reasons(settings: Settings) -> Column:
+    """The names of all rules that a record with values breaks, in the rules' order; an empty array for an event."""
+    broken = [F.when(rule.is_broken(settings), F.lit(rule.name)) for rule in RULES]
+    return F.array_compact(F.array(*broken))
