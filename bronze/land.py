@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pyspark.sql import DataFrame, SparkSession
 
-from bronze.source import Offsets, held_offsets, starting_offsets
+from bronze.source import Offsets, starting_offsets, wait_for_topics
 from lakehouse import commits
 from lakehouse.settings import Settings
 from lakehouse.tables import BRONZE_EVENTS
@@ -31,7 +31,7 @@ class Landing:
             topic: {partition: span["to"] for partition, span in spans.items()}
             for topic, spans in note.get("position", {}).items()
         }
-        self.read: Offsets = starting_offsets(read, held_offsets(settings))
+        self.read: Offsets = starting_offsets(read, wait_for_topics(settings))
 
     def land(self, rows: DataFrame, end: Offsets, counts: Counts) -> int:
         """Appends bronze rows, all that lie before the offsets `end`, in one commit. Out: its version.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 
 from kafka import KafkaConsumer, TopicPartition
@@ -22,6 +23,21 @@ class Held:
 
     first: Offsets
     end: Offsets
+
+
+def wait_for_topics(settings: Settings, timeout_s: float = 60.0) -> Held:
+    """What the broker holds, as soon as it is up and has the topics.
+
+    :raises ServiceError: not in time; says what is missing.
+    """
+    end_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            return held_offsets(settings)
+        except ServiceError:
+            if time.monotonic() > end_s:
+                raise
+            time.sleep(0.2)
 
 
 def held_offsets(settings: Settings) -> Held:

@@ -11,21 +11,27 @@ from typing import Any
 
 def to_json(row: Mapping[str, Any]) -> bytes:
     """A row as one flat JSON object, in the order of its columns."""
-    return json.dumps({name: _plain(value) for name, value in row.items()}, separators=(",", ":")).encode()
+    return json.dumps({name: plain(value) for name, value in row.items()}, separators=(",", ":")).encode()
 
 
 def to_key(*parts: Any) -> bytes:
     """The key of a row: its key columns as text, joined by `|`."""
-    return "|".join(str(_plain(part)) for part in parts).encode()
+    return "|".join(str(plain(part)) for part in parts).encode()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as JSON has it. Bytes are shown as text, or in hex when they are none."""
     if isinstance(value, Decimal):
         return f"{value:.2f}"
     if isinstance(value, datetime):
         return iso_utc(value)
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value.hex()
     return value
 
 

@@ -61,7 +61,7 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
 
     if not stop.is_set():
         log.info("pipeline: running")
-        pulse.ready()
+        pulse.ready(landing.read)
         with in_rounds(aggregation, settings.gold_round_s, stop):
             run("pipeline", kafka_stream(spark, settings, landing.read), step, settings, stop, once=False)
 

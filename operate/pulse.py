@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from lakehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,6 +28,11 @@ def read_pulse(settings: Settings) -> dict[str, Any]:
         return dict(json.loads(pulse_file(settings).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
+
+
+def is_running(pulse: dict[str, Any]) -> bool:
+    """Does the process that wrote it live, and has it caught up?"""
+    return bool(pulse.get("running")) and psutil.pid_exists(pulse["pid"])
 
 
 class Pulse:
@@ -47,8 +54,9 @@ class Pulse:
         }
         self._write()
 
-    def ready(self) -> None:
-        self._pulse["running"] = True
+    def ready(self, read: Position) -> None:
+        """The pipeline has caught up and reads Kafka from these offsets on."""
+        self._pulse |= {"running": True, "read": read}
         self._write()
 
     def beat(self, judged: Judged, change: Change, end: Position, publish_s: float, batch_s: float) -> None:

@@ -1,0 +1,155 @@
+"""Recounts the promises from the tables and from Kafka, with an engine that had no part in writing them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from lakehouse.errors import LakehouseError
+from lakehouse.settings import Settings
+from lakehouse.tables import BRONZE_EVENTS, GOLD_PRODUCT_SALES, SILVER_EVENTS
+from operate.held import held_records
+from operate.lake import commits_of, last_noted, query
+
+
+@dataclass(frozen=True)
+class Finding:
+    """:param counts: the numbers that the verdict rests on."""
+
+    promise: str
+    sentence: str
+    holds: bool
+    counts: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def audit(settings: Settings) -> Iterator[Finding]:
+    """One finding per promise, each as soon as it is known. A promise that cannot be checked does not hold."""
+    checks: tuple[tuple[str, str, Callable[[Settings], dict[str, Any]]], ...] = (
+        ("P1", "nothing is lost: bronze has every committed record once, bytes untouched", _landed),
+        ("P2", "conservation: every bronze row is in exactly one table of silver", _conserved),
+        ("P3", "money: gold's sales are silver's purchases, to the cent", _money),
+    )
+    for promise, sentence, check in checks:
+        try:
+            counts = check(settings)
+            broken = sum(count for name, count in counts.items() if name.startswith("broken_"))
+            yield Finding(promise, sentence, broken == 0, counts)
+        except LakehouseError as error:
+            yield Finding(promise, sentence, False, {"error": error.found})
+
+
+def _landed(settings: Settings) -> dict[str, Any]:
+    """P1: the noted ranges abut, the rows are as many as noted, and what Kafka still holds is there, byte for byte."""
+    ends: dict[tuple[str, int], int] = {}
+    noted, gaps = 0, 0
+    commits = commits_of(BRONZE_EVENTS, settings)
+    for commit in reversed(commits):
+        for topic, spans in commit.note.get("position", {}).items():
+            for partition, span in spans.items():
+                place = (topic, int(partition))
+                gaps += place in ends and ends[place] != span["from"]
+                ends[place] = span["to"]
+                noted += span["rows"]
+    as_of = commits[0].version
+    rows, places = _one(
+        'SELECT count(*), count(DISTINCT (topic, partition, "offset")) FROM bronze.events', settings, as_of
+    )
+    held, wrong = 0, 0
+    for chunk in held_records(settings, ends):
+        held += chunk.num_rows
+        (same,) = _one(
+            """SELECT count(*) FROM kafka JOIN bronze.events AS b
+               ON kafka.topic = b.topic AND kafka.partition = b.partition AND kafka."offset" = b."offset"
+              AND kafka.digest IS NOT DISTINCT FROM md5(b.value)""",
+            settings,
+            as_of,
+            kafka=chunk,
+        )
+        wrong += chunk.num_rows - same
+    return {
+        "rows": rows,
+        "rows_noted_by_commits": noted,
+        "records_held_by_kafka": held,
+        "broken_ranges": gaps,
+        "broken_counts": abs(noted - rows),
+        "broken_copies": rows - places,
+        "broken_records": wrong,
+    }
+
+
+def _conserved(settings: Settings) -> dict[str, Any]:
+    """P2: at the version of bronze that silver has read, place by place."""
+    commit = last_noted(SILVER_EVENTS, settings)
+    as_of = {"silver.events": commit.version, "bronze.events": commit.note["bronze_version"], **commit.note["beside"]}
+    names = ("bronze_rows", "events", "duplicates", "quarantined", "broken_missing", "broken_twice", "broken_unknown")
+    place = 'topic, partition, "offset"'
+    row = _one(
+        f"""
+        WITH silver AS (
+            SELECT {place}, 'e' AS kind FROM silver.events
+            UNION ALL SELECT {place}, 'd' FROM silver.duplicates
+            UNION ALL SELECT {place}, 'q' FROM silver.quarantine WHERE replayed_at IS NULL
+        ), places AS (
+            SELECT {place}, count(*) AS n, count_if(kind = 'e') AS e, count_if(kind = 'd') AS d,
+                   count_if(kind = 'q') AS q
+            FROM silver GROUP BY ALL
+        ), pairs AS (
+            SELECT b.topic AS bronze_topic, p.topic AS silver_topic, n, e, d, q
+            FROM bronze.events AS b FULL JOIN places AS p
+              ON b.topic = p.topic AND b.partition = p.partition AND b."offset" = p."offset"
+        )
+        SELECT count(bronze_topic), coalesce(sum(e), 0)::BIGINT, coalesce(sum(d), 0)::BIGINT,
+               coalesce(sum(q), 0)::BIGINT,
+               count_if(silver_topic IS NULL), count_if(n > 1), count_if(bronze_topic IS NULL)
+        FROM pairs""",
+        settings,
+        as_of,
+    )
+    (copies,) = _one("SELECT count(*) - count(DISTINCT event_id) FROM silver.events", settings, as_of)
+    return dict(zip(names, row, strict=True)) | {"broken_event_ids": copies}
+
+
+def _money(settings: Settings) -> dict[str, Any]:
+    """P3: at the version of silver that gold has read, window by window and product by product."""
+    commit = last_noted(GOLD_PRODUCT_SALES, settings)
+    as_of = {"gold.product_sales": commit.version, "silver.events": commit.note["silver_version"]}
+    names = ("windows", "units", "revenue", "refund_units", "refund_amount", "silver_units", "silver_revenue")
+    broken = ("broken_windows", "broken_keys")
+    row = _one(
+        """
+        WITH sold AS (
+            SELECT epoch_us(event_at) - epoch_us(event_at) % length_us AS start_us, product_id,
+                   count_if(price > 0) AS units, coalesce(sum(price) FILTER (price > 0), 0) AS revenue,
+                   count(DISTINCT user_id) FILTER (price > 0) AS buyers,
+                   count_if(price < 0) AS refund_units, coalesce(-sum(price) FILTER (price < 0), 0) AS refund_amount
+            FROM silver.events, (
+                SELECT coalesce(max(epoch_us(window_end_at) - epoch_us(window_start_at)), 1) AS length_us
+                FROM gold.product_sales)
+            WHERE event_type = 'purchase' AND price <> 0 GROUP BY ALL
+        ), pairs AS (
+            SELECT g.*, s.units AS s_units, s.revenue AS s_revenue,
+                   coalesce((g.units, g.revenue, g.buyers, g.refund_units, g.refund_amount)
+                          = (s.units, s.revenue, s.buyers, s.refund_units, s.refund_amount), false) AS same
+            FROM gold.product_sales AS g FULL JOIN sold AS s
+              ON epoch_us(g.window_start_at) = s.start_us AND g.product_id = s.product_id
+        )
+        SELECT count(units), coalesce(sum(units), 0)::BIGINT, coalesce(sum(revenue), 0),
+               coalesce(sum(refund_units), 0)::BIGINT, coalesce(sum(refund_amount), 0),
+               coalesce(sum(s_units), 0)::BIGINT, coalesce(sum(s_revenue), 0),
+               count_if(NOT same),
+               (SELECT count(*) - count(DISTINCT (window_start_at, product_id)) FROM gold.product_sales)
+        FROM pairs""",
+        settings,
+        as_of,
+    )
+    return dict(zip(names + broken, row, strict=True))
+
+
+def _one(sql: str, settings: Settings, as_of: int | dict[str, int], **frames: pa.Table) -> tuple[Any, ...]:
+    return tuple(query(sql, settings, as_of, **frames).fetchall()[0])

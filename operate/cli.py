@@ -1,0 +1,164 @@
+"""The `lakehouse` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from lakehouse.errors import LakehouseError
+from lakehouse.settings import Settings, load_settings
+
+Command = Callable[[argparse.Namespace, Settings, Console], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command. Out: 0 on success, 1 when it failed or a promise is broken, 2 when it was asked wrongly."""
+    given = _parser().parse_args(arguments)
+    console = Console()
+    try:
+        settings = load_settings(home=given.home, lake=given.lake)
+        command: Command = given.command
+        return command(given, settings, console)
+    except LakehouseError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--home", type=Path, help="folder of all state (LAKEHOUSE_HOME; .lakehouse)")
+    common.add_argument("--lake", help="folder or URL of the tables (LAKEHOUSE_LAKE; `lake` in the home folder)")
+    readable = argparse.ArgumentParser(add_help=False)
+    readable.add_argument("--json", action="store_true", help="print JSON")
+
+    parser = argparse.ArgumentParser(prog="lakehouse", description="Run and ask the storefront lakehouse.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, command: Command, help_: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help_, description=help_, parents=[common, *parents])
+        sub.set_defaults(command=command)
+        return sub
+
+    demo = add("demo", _demo, "Run everything on a generated stream, or on CSV files, with a view, and end.")
+    demo.add_argument("--minutes", type=float, default=3.0, help="minutes of stream (3)")
+    demo.add_argument("--rate", type=float, default=100.0, metavar="R", help="events per second (100)")
+    demo.add_argument("--seed", type=int, default=1, help="of the generated stream (1)")
+    demo.add_argument(
+        "--files", type=Path, nargs="+", default=[], help="CSV files, or folders of them, to feed instead"
+    )
+    add("up", _up, "Run Kafka and the pipeline until Ctrl-C; what dies is started again.")
+    down = add("down", _down, "Stop what `up` or `demo` runs.")
+    down.add_argument("--wipe", action="store_true", help="and remove the home folder with all data, after asking")
+    down.add_argument("--yes", action="store_true", help="do not ask")
+    add("status", _status, "Is it running, how far has it read, how far is it behind?", readable)
+    add("tables", _tables, "All tables, with rows and versions.", readable)
+    history = add("history", _history, "The commits of a table, newest first.", readable)
+    history.add_argument("table", help="for instance silver.events")
+    history.add_argument("--limit", type=int, default=20, help="how many (20)")
+    sql = add("sql", _sql, "Ask the tables in DuckDB's SQL, now or as of a version or a time.", readable)
+    sql.add_argument("query", help="for instance: SELECT count(*) FROM silver.events")
+    sql.add_argument("--as-of", metavar="V_OR_TIME", help="a version, or a time such as 2026-01-31T12:00:00Z")
+    add("audit", _audit, "Recount the promises from the tables and Kafka; exit code 1 when one is broken.", readable)
+    _add_ingest(commands, common)
+    _add_bench(commands, common)
+    return parser
+
+
+def _add_ingest(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    ingest = commands.add_parser("ingest", help="Generate events into files, or produce them into Kafka.")
+    ways = ingest.add_subparsers(title="ways", required=True, metavar="WAY")
+    generate = ways.add_parser("generate", parents=[common], add_help=False, help="a synthetic history as CSV files")
+    generate.set_defaults(command=_pass_to("ingest.csv_files"))
+    produce = ways.add_parser("produce", parents=[common], add_help=False, help="a live stream into Kafka at a rate")
+    produce.set_defaults(command=_pass_to("ingest.produce"))
+    for way in (generate, produce):
+        way.add_argument("rest", nargs=argparse.REMAINDER)
+
+
+def _add_bench(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    bench = commands.add_parser("bench", help="Measure this machine.")
+    ways = bench.add_subparsers(title="measures", required=True, metavar="MEASURE")
+    latency = ways.add_parser("latency", parents=[common], help="from payment to product-sales, open loop")
+    latency.add_argument("--rate", type=float, default=300.0, metavar="R", help="events per second (300)")
+    latency.add_argument("--seconds", type=float, default=120.0, metavar="S", help="measured, after the warm-up (120)")
+    latency.add_argument("--warm-up", type=float, default=60.0, metavar="S", help="seconds before it (60)")
+    latency.add_argument("--json", action="store_true", help="print JSON")
+    latency.set_defaults(command=_bench_latency)
+
+
+def _demo(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from operate.demo import demo
+
+    return demo(settings, given.minutes, given.rate, given.seed, given.files, console)
+
+
+def _up(_given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from operate.stack import up
+
+    return up(settings, lambda line: console.print(line, highlight=False, soft_wrap=True))
+
+
+def _down(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from operate.down import down
+
+    return down(settings, given.wipe, given.yes, console)
+
+
+def _status(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from operate.show import status
+    from operate.stack import known_kafka
+
+    return status(known_kafka(settings), given.json, console)
+
+
+def _tables(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from operate.show import tables
+
+    return tables(settings, given.json, console)
+
+
+def _history(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from operate.show import history
+
+    return history(given.table, given.limit, settings, given.json, console)
+
+
+def _sql(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from operate.show import sql
+
+    return sql(given.query, given.as_of, settings, given.json, console)
+
+
+def _audit(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from operate.show import show_findings
+    from operate.stack import kafka_at_hand
+
+    with kafka_at_hand(settings, lambda line: print(line, file=sys.stderr)) as reachable:
+        return show_findings(reachable, given.json, console)
+
+
+def _bench_latency(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from bench.latency import bench_latency
+
+    return bench_latency(settings, given.rate, given.seconds, given.warm_up, given.json, console)
+
+
+def _pass_to(module: str) -> Command:
+    """A command whose own flags are those of a module's main function."""
+
+    def command(given: argparse.Namespace, settings: Settings, _console: Console) -> int:
+        import importlib
+
+        return int(importlib.import_module(module).main(given.rest))
+
+    return command
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""`lakehouse down`: stops what runs in a home folder, and removes the folder when asked to."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from contextlib import suppress
+
+import psutil
+from rich.console import Console
+
+from lakehouse.errors import InputError, ServiceError
+from lakehouse.settings import Settings
+from operate.supervisor import end_leftovers
+
+_STOP_S = 90.0
+_OURS = {"kafka", "lake", "logs", "run"}
+
+
+def down(settings: Settings, wipe: bool, yes: bool, console: Console) -> int:
+    """Stops the run, if there is one, as Ctrl-C would; then `wipe` removes all state.
+
+    :raises ServiceError: it does not stop.
+    """
+    supervisor = _supervisor(settings)
+    if supervisor is not None:
+        console.print(f"stopping process {supervisor.pid} ...", highlight=False)
+        with suppress(psutil.NoSuchProcess):
+            supervisor.terminate()
+        _, alive = psutil.wait_procs([supervisor], _STOP_S)
+        if alive:
+            raise ServiceError(f"Process {supervisor.pid} did not stop in {_STOP_S:.0f} s.", "", "kill it")
+    left = end_leftovers(settings)
+    console.print("stopped" if supervisor or left else f"nothing runs in {settings.home}")
+    return _wipe(settings, yes, console) if wipe else 0
+
+
+def _supervisor(settings: Settings) -> psutil.Process | None:
+    try:
+        pid = int((settings.home / "run" / "up.lock").read_text(encoding="utf-8"))
+        process = psutil.Process(pid)
+        is_ours = any("lakehouse" in word for word in process.cmdline())
+        return process if is_ours and process.is_running() else None
+    except (FileNotFoundError, ValueError, psutil.Error):
+        return None
+
+
+def _wipe(settings: Settings, yes: bool, console: Console) -> int:
+    """Removes what we keep in the home folder, and the folder itself when nothing else is in it."""
+    here = sorted(path for path in settings.home.glob("*") if path.name in _OURS)
+    if not here:
+        console.print(f"nothing to remove in {settings.home}")
+        return 0
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InputError("--wipe asks before it removes data, and there is no terminal.", "--yes", "add --yes")
+        answer = console.input(f"Remove {', '.join(path.name for path in here)} in {settings.home}? Type yes: ")
+        if answer.strip() != "yes":
+            console.print("nothing removed")
+            return 1
+    for path in here:
+        shutil.rmtree(path)
+    with suppress(OSError):
+        settings.home.rmdir()
+    console.print(f"removed {settings.home}")
+    return 0

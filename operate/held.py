@@ -1,0 +1,92 @@
+"""What Kafka holds of the topics that bronze reads: every committed record, as a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from lakehouse.errors import ServiceError
+from lakehouse.settings import Settings
+
+_CHUNK = 200_000
+_TIMEOUT_S = 20.0
+
+
+def held_records(settings: Settings, ends: Mapping[tuple[str, int], int]) -> Iterator[pa.Table]:
+    """The committed records that Kafka still holds before these offsets, in chunks.
+
+    Out: Arrow tables, one row per record: topic, partition, offset, digest (MD5 of the value in hex; null for no value).
+
+    :param ends: (topic, partition) -> the offset before which to stop.
+    :raises ServiceError: Kafka does not answer.
+    """
+    consumer = Consumer(
+        {
+            "bootstrap.servers": settings.kafka_bootstrap,
+            "group.id": "lakehouse-audit",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "log_level": 0,
+        }
+    )
+    try:
+        places = []
+        for (topic, partition), end in ends.items():
+            first, _ = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
+            if first < end:
+                places.append(TopicPartition(topic, partition, first))
+        if places:
+            consumer.assign(places)
+            yield from _read(consumer, ends, {(place.topic, place.partition) for place in places})
+    except KafkaException as error:
+        raise ServiceError(
+            f"Kafka at {settings.kafka_bootstrap!r} does not answer: {error.args[0].str()}",
+            "the broker that bronze reads from",
+            "start it (`lakehouse up`), then audit again",
+        ) from None
+    finally:
+        consumer.close()
+
+
+def _read(
+    consumer: Consumer, ends: Mapping[tuple[str, int], int], open_places: set[tuple[str, int]]
+) -> Iterator[pa.Table]:
+    rows: list[tuple[str, int, int, str | None]] = []
+    heard_at = time.monotonic()
+    while open_places:
+        records = consumer.consume(10_000, timeout=0.2)
+        if records:
+            heard_at = time.monotonic()
+        elif time.monotonic() - heard_at > _TIMEOUT_S:
+            raise ServiceError(f"Kafka sent nothing for {_TIMEOUT_S:.0f} s.", "records", "audit again")
+        for record in records:
+            place = (str(record.topic()), int(record.partition() or 0))
+            offset, value = int(record.offset() or 0), record.value()
+            if record.error() or offset >= ends[place]:
+                open_places.discard(place)
+                continue
+            rows.append((*place, offset, None if value is None else hashlib.md5(value).hexdigest()))
+            if offset == ends[place] - 1:
+                open_places.discard(place)
+        if len(rows) >= _CHUNK:
+            yield _table(rows)
+            rows = []
+    if rows:
+        yield _table(rows)
+
+
+def _table(rows: list[tuple[str, int, int, str | None]]) -> pa.Table:
+    topic, partition, offset, digest = zip(*rows, strict=True)
+    return pa.table(
+        {
+            "topic": pa.array(topic, pa.string()),
+            "partition": pa.array(partition, pa.int32()),
+            "offset": pa.array(offset, pa.int64()),
+            "digest": pa.array(digest, pa.string()),
+        }
+    )

@@ -1,0 +1,122 @@
+"""Reading the lake without Spark, in a second: delta-rs opens the tables, DuckDB asks them."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from lakehouse.errors import InputError, TableError
+from lakehouse.settings import Settings
+from lakehouse.tables import TABLES, Table, find_table
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One line of a table's history. :param note: what our writer wrote beside it (lakehouse/commits.py)."""
+
+    version: int
+    committed_at: datetime
+    operation: str
+    metrics: dict[str, Any]
+    note: dict[str, Any]
+
+
+def open_table(table: Table, settings: Settings, as_of: str | int | None = None) -> DeltaTable:
+    """:param as_of: a version, or a time in ISO 8601 (UTC where it names no zone); None: now.
+
+    :raises TableError: the table is not there, or not as of then.
+    """
+    try:
+        opened = DeltaTable(table.path(settings))
+    except TableNotFoundError:
+        raise TableError(
+            f"{table.name} is not in the lake {settings.lake_url}.", "a lake with data", "run `lakehouse demo` or `up`"
+        ) from None
+    if as_of is not None:
+        try:
+            opened.load_as_version(as_of if isinstance(as_of, int) else _as_time(as_of))
+        except (DeltaError, ValueError) as error:
+            raise TableError(
+                f"{table.name} cannot be read as of {as_of}: {error}",
+                "a version or a time that `lakehouse history` lists",
+                f"see `lakehouse history {table.name}`",
+            ) from None
+    return opened
+
+
+def _as_time(text: str) -> int | datetime:
+    if re.fullmatch(r"\d+", text):
+        return int(text)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(
+            f"{text!r} is no version and no time.", "a number, or a time such as 2026-01-31T12:00:00Z"
+        ) from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def commits_of(table: Table, settings: Settings, limit: int | None = None) -> list[Commit]:
+    """The history of a table, newest first."""
+    return [
+        Commit(
+            entry["version"],
+            datetime.fromtimestamp(entry["timestamp"] / 1000, UTC),
+            entry["operation"],
+            entry.get("operationMetrics") or {},
+            _note(entry.get("userMetadata")),
+        )
+        for entry in open_table(table, settings).history(limit)
+    ]
+
+
+def _note(text: str | None) -> dict[str, Any]:
+    try:
+        note = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def last_noted(table: Table, settings: Settings) -> Commit:
+    """The newest commit with a note. :raises TableError: there is none."""
+    for limit in (1, 50, None):
+        for commit in commits_of(table, settings, limit):
+            if commit.note:
+                return commit
+    raise TableError(f"{table.name} has no commit of its layer's job yet.", "", "run the job first")
+
+
+def query(
+    sql: str, settings: Settings, as_of: str | int | dict[str, int] | None = None, **frames: Any
+) -> duckdb.DuckDBPyRelation:
+    """Runs DuckDB's SQL over the tables that it names (`silver.events`, ...).
+
+    :param as_of: for all of them, or by the table's name.
+    :param frames: further Arrow tables, by name.
+    :raises InputError: the SQL cannot be run.
+    """
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    for layer in sorted({table.layer for table in TABLES}):
+        connection.execute(f"CREATE SCHEMA {layer}")
+    for name in sorted(set(re.findall(r"\b(?:bronze|silver|gold)\.\w+", sql))):
+        version = as_of.get(name) if isinstance(as_of, dict) else as_of
+        source = name.replace(".", "__")
+        connection.register(source, open_table(find_table(name), settings, version).to_pyarrow_dataset())
+        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {source}")
+    for name, frame in frames.items():
+        connection.register(name, frame)
+    try:
+        return connection.sql(sql)
+    except duckdb.Error as error:
+        raise InputError(
+            f"The query cannot be run: {error}", "DuckDB's SQL over the tables of `lakehouse tables`"
+        ) from None

@@ -1,0 +1,107 @@
+"""The commands that read the lake and print what they find."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+from bronze.source import held_offsets
+from lakehouse.errors import LakehouseError
+from lakehouse.settings import Settings
+from lakehouse.tables import TABLES, find_table
+from lakehouse.wire import plain
+from operate.audit import audit
+from operate.lake import commits_of, open_table, query
+from operate.pulse import is_running, read_pulse
+from operate.summary import show_audit
+
+_CELL = 60
+
+
+def tables(settings: Settings, as_json: bool, console: Console) -> int:
+    """Every table: rows, version, size, what a row is."""
+    rows: list[dict[str, Any]] = []
+    for table in TABLES:
+        try:
+            opened = open_table(table, settings)
+        except LakehouseError:
+            rows.append({"table": table.name, "rows": None, "version": None, "files": None, "one_row_per": table.grain})
+            continue
+        files = len(opened.file_uris())
+        row = {"rows": opened.count(), "version": opened.version(), "files": files, "one_row_per": table.grain}
+        rows.append({"table": table.name} | row)
+    return _print(rows, as_json, console)
+
+
+def history(name: str, limit: int, settings: Settings, as_json: bool, console: Console) -> int:
+    """The commits of a table, newest first, with how far each had read its source."""
+    rows = [
+        {
+            "version": commit.version,
+            "committed_at": commit.committed_at,
+            "operation": commit.operation,
+            "rows": commit.metrics.get("numOutputRows", commit.metrics.get("numTargetRowsInserted")),
+            "note": json.dumps(commit.note) if commit.note else "",
+        }
+        for commit in commits_of(find_table(name), settings, limit)
+    ]
+    return _print(rows, as_json, console)
+
+
+def sql(text: str, as_of: str | None, settings: Settings, as_json: bool, console: Console) -> int:
+    """The answer to a query."""
+    relation = query(text, settings, as_of)
+    rows = [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+    return _print(rows, as_json, console, relation.columns)
+
+
+def show_findings(settings: Settings, as_json: bool, console: Console) -> int:
+    """A line per promise. Out: 1 when one is broken."""
+    if not as_json:
+        return 0 if show_audit(settings, console) else 1
+    findings = list(audit(settings))
+    print(json.dumps([finding.as_dict() for finding in findings], default=plain, indent=1))
+    return 0 if all(finding.holds for finding in findings) else 1
+
+
+def status(settings: Settings, as_json: bool, console: Console) -> int:
+    """Is it running, how far is it, how far behind?"""
+    pulse = read_pulse(settings)
+    running = is_running(pulse)
+    state: dict[str, Any] = {"running": running, "home": str(settings.home), "lake": settings.lake_url}
+    state |= {name: value for name, value in pulse.items() if name not in ("running", "written_at_s", "read")}
+    if running and settings.kafka_bootstrap:
+        state["kafka"] = settings.kafka_bootstrap
+        end = held_offsets(settings).end
+        state["lag"] = sum(
+            at - pulse.get("read", {}).get(topic, {}).get(partition, 0)
+            for topic, partitions in end.items()
+            for partition, at in partitions.items()
+        )
+    if as_json:
+        print(json.dumps(state, default=plain))
+        return 0
+    for name, value in state.items():
+        console.print(f"{name:<16} {value}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _print(rows: list[dict[str, Any]], as_json: bool, console: Console, columns: list[str] | None = None) -> int:
+    if as_json:
+        print(json.dumps(rows, default=plain))
+        return 0
+    grid = Grid(box=None, pad_edge=False)
+    for name in columns or list(rows[0] if rows else []):
+        grid.add_column(name, overflow="fold")
+    for row in rows:
+        grid.add_row(*("" if value is None else _short(value) for value in row.values()))
+    console.print(grid)
+    return 0
+
+
+def _short(value: Any) -> str:
+    text = str(plain(value))
+    return text if len(text) <= _CELL else f"{text[:_CELL]}..."

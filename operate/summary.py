@@ -1,0 +1,52 @@
+"""What a run ends with: rows, sales, freshness and the audit."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+from lakehouse.settings import Settings
+from lakehouse.tables import TABLES
+from operate.audit import Finding, audit
+from operate.lake import open_table, query
+from operate.sales_view import SalesView, percentile
+
+
+def summarise(settings: Settings, sales: SalesView, console: Console) -> bool:
+    """Prints it. Out: are all promises kept?"""
+    rows = Grid(box=None, pad_edge=False)
+    rows.add_column("table")
+    rows.add_column("rows", justify="right")
+    rows.add_column("one row per")
+    for table in TABLES:
+        rows.add_row(table.name, f"{open_table(table, settings).count():,}", table.grain)
+    console.print(rows)
+    purchases, units, revenue = query(
+        """SELECT (SELECT count(*) FROM silver.events WHERE event_type = 'purchase'),
+                  coalesce(sum(units), 0)::BIGINT, coalesce(sum(revenue), 0) FROM gold.product_sales""",
+        settings,
+    ).fetchall()[0]
+    console.print(f"\npurchases {purchases:,}   units sold {units:,}   revenue {revenue:,.2f} USD")
+    for product in sales.top(3):
+        console.print(f"  product {product.product_id}   {product.units:,} units   {product.revenue:,.2f} USD")
+    if sales.freshness_s:
+        shares = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))
+        times = "   ".join(f"{name} {percentile(sales.freshness_s, share):.2f} s" for name, share in shares)
+        console.print(f"payment to product-sales: {times}")
+    console.print("\naudit", style="bold")
+    return show_audit(settings, console)
+
+
+def show_audit(settings: Settings, console: Console) -> bool:
+    """Prints a line per promise, as soon as it is known. Out: are all kept?"""
+    findings: list[Finding] = []
+    for finding in audit(settings):
+        findings.append(finding)
+        verdict = "[green]holds[/]" if finding.holds else "[red]BROKEN[/]"
+        counts = "  ".join(f"{name} {_plain(count)}" for name, count in finding.counts.items())
+        console.print(f"{finding.promise} {verdict}  {finding.sentence}\n   {counts}", highlight=False, soft_wrap=True)
+    return all(finding.holds for finding in findings)
+
+
+def _plain(count: object) -> str:
+    return f"{count:,}" if isinstance(count, int) else str(count)

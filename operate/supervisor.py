@@ -1,0 +1,181 @@
+"""Starts the programs of a run, starts again what dies, and stops them all."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from lakehouse.errors import ServiceError
+from lakehouse.settings import Settings
+from operate.services import process
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _HEALTHY_AFTER_S = 1.0, 30.0, 60.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Program:
+    """:param stop_timeout_s: how long it may take to end after SIGTERM before it is killed."""
+
+    name: str
+    command: list[str]
+    log: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    restart: bool = True
+    stop_timeout_s: float = 30.0
+
+
+@dataclass
+class _Running:
+    program: Program
+    process: subprocess.Popen[bytes]
+    started_s: float
+    pause_s: float = _FIRST_PAUSE_S
+    restart_at_s: float | None = None
+
+
+class Supervisor:
+    """Owns processes. Each is the leader of a session of its own, so that Ctrl-C reaches this process alone, and is
+    noted in the home folder, so that what outlives a killed supervisor is found and ended by the next command.
+
+    :param say: gets one line for each thing that a user should know.
+    """
+
+    def __init__(self, settings: Settings, say: Say) -> None:
+        self._settings, self._say = settings, say
+        self._running: dict[str, _Running] = {}
+
+    def start(self, program: Program) -> None:
+        self._running[program.name] = _Running(program, _spawn(program), time.monotonic())
+        self._note()
+
+    def wait_until(self, is_ready: Callable[[], bool], name: str, timeout_s: float) -> None:
+        """Waits for a program.
+
+        :raises ServiceError: it died, or was not ready in time; the end of its log is shown.
+        """
+        end_s = time.monotonic() + timeout_s
+        program = self._running[name].program
+        while not is_ready():
+            code = self.exit_code(name)
+            if code is not None or time.monotonic() > end_s:
+                what = f"ended with code {code}" if code is not None else f"was not ready after {timeout_s:.0f} s"
+                raise ServiceError(f"{name} {what}.\n{tail(program.log)}", "", f"see {program.log}")
+            time.sleep(0.05)
+
+    def exit_code(self, name: str) -> int | None:
+        """None while the program runs."""
+        return self._running[name].process.poll()
+
+    def watch(self) -> None:
+        """Looks at all programs once: says which died, and starts those again whose pause is over."""
+        now_s = time.monotonic()
+        for running in self._running.values():
+            program, code = running.program, running.process.poll()
+            if code is None or not program.restart:
+                continue
+            if running.restart_at_s is None:
+                _kill_session(running.process.pid)
+                lasted_s = now_s - running.started_s
+                running.pause_s = _FIRST_PAUSE_S if lasted_s > _HEALTHY_AFTER_S else running.pause_s
+                running.restart_at_s = now_s + running.pause_s
+                self._say(
+                    f"{program.name} died ({_how(code)}) after {lasted_s:.0f} s; "
+                    f"starting it again in {running.pause_s:.0f} s. Its log: {program.log}"
+                )
+                running.pause_s = min(running.pause_s * 2, _LONGEST_PAUSE_S)
+            elif now_s >= running.restart_at_s:
+                running.process, running.started_s = _spawn(program), now_s
+                running.restart_at_s = None
+                self._note()
+
+    def stop(self, name: str) -> None:
+        """Asks a program to end, and kills it with all that it started when it does not."""
+        running = self._running.pop(name, None)
+        if running is not None:
+            _end(running.process.pid, running.program.stop_timeout_s, running.process)
+            self._note()
+
+    def stop_all(self) -> None:
+        """In the reverse order of their start."""
+        for name in reversed(list(self._running)):
+            self.stop(name)
+
+    def _note(self) -> None:
+        path = _notes(self._settings)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        notes = {name: _identity(running.process.pid) for name, running in self._running.items()}
+        path.write_text(json.dumps(notes), encoding="utf-8")
+
+
+def end_leftovers(settings: Settings) -> list[str]:
+    """Ends programs that outlived the supervisor which started them. Out: their names."""
+    try:
+        notes = json.loads(_notes(settings).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return []
+    left = [(name, pid) for name, (pid, born) in notes.items() if [pid, born] == _identity(pid)]
+    for _, pid in reversed(left):
+        _end(pid, 15.0)
+    _notes(settings).unlink(missing_ok=True)
+    return [name for name, _ in left]
+
+
+def tail(log: Path, lines: int = 12) -> str:
+    try:
+        return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    except FileNotFoundError:
+        return ""
+
+
+def _notes(settings: Settings) -> Path:
+    return settings.home / "run" / "processes.json"
+
+
+def _identity(pid: int) -> list[float]:
+    """A process id is used again some day; with the time of its birth it is not."""
+    try:
+        return [pid, psutil.Process(pid).create_time()]
+    except psutil.NoSuchProcess:
+        return [pid, 0.0]
+
+
+def _spawn(program: Program) -> subprocess.Popen[bytes]:
+    return process.spawn(program.command, program.log, os.environ | program.environment)
+
+
+def _end(pid: int, timeout_s: float, child: subprocess.Popen[bytes] | None = None) -> None:
+    try:
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        family[0].terminate()
+    except psutil.NoSuchProcess:
+        family = []
+    _, alive = psutil.wait_procs(family[:1], timeout_s)
+    # Its JVM goes with it; what does not after a moment, is killed.
+    _, alive = psutil.wait_procs(family, 0.0 if alive else 5.0)
+    for member in alive:
+        with suppress(ProcessLookupError):
+            os.kill(member.pid, signal.SIGKILL)
+    psutil.wait_procs(alive, 5.0)
+    if child is not None:
+        child.wait()
+
+
+def _kill_session(leader: int) -> None:
+    """What a dead program started must not go on writing beside its successor."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def _how(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
