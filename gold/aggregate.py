@@ -17,7 +17,7 @@ from gold.windows import Window, WindowPurchases
 from lakehouse import commits
 from lakehouse.handover import Purchase
 from lakehouse.settings import Settings
-from lakehouse.tables import GOLD_PRODUCT_SALES
+from lakehouse.tables import GOLD_PRODUCT_SALES, SILVER_EVENTS
 
 REVISIONS_PER_GENERATION = 2**32
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,7 +57,8 @@ class Aggregation:
         self._generation: int = note.get("generation", 0) + 1
         commits.append_nothing(spark, GOLD_PRODUCT_SALES, settings, self._note(self.read_version))
         self._sequence = 0
-        self._purchases = WindowPurchases(spark, settings, self.read_version)
+        clock_us = commits.last_note(spark, SILVER_EVENTS, settings).get("clock_us")
+        self._purchases = WindowPurchases(spark, settings, self.read_version, clock_us)
         self._publisher = publisher
         self._lock = threading.Lock()
         self._unsettled: dict[Key, Row] = {}

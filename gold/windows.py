@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from lakehouse import commits
 from lakehouse.handover import Purchase, is_purchase, purchases_in
-from lakehouse.recent import Recent, events_since, newest_event_us
+from lakehouse.recent import Recent, events_since
 from lakehouse.settings import Settings
 from lakehouse.tables import SILVER_EVENTS
 
@@ -20,17 +20,17 @@ Window = tuple[int, int]
 class WindowPurchases:
     """Knows the purchases of silver.events by window and product."""
 
-    def __init__(self, spark: SparkSession, settings: Settings, version: int) -> None:
-        """:param version: of silver.events; the purchases up to it are known."""
+    def __init__(self, spark: SparkSession, settings: Settings, version: int, clock_us: int | None) -> None:
+        """:param version: of silver.events; the purchases up to it are known.
+        :param clock_us: the newest event_at in silver.events; None when it is empty.
+        """
         self._spark, self._settings = spark, settings
         self._window_us = settings.sales_window_s * 1_000_000
         self._recent: Recent[Purchase] = Recent(self._window_us, settings.recent_rows)
-        events = self._table(version)
-        newest_us = newest_event_us(events)
-        if newest_us is not None:
-            since_us = self._recent.bucket(newest_us - settings.recent_s * 1_000_000)
+        if clock_us is not None:
+            since_us = self._recent.bucket(clock_us - settings.recent_s * 1_000_000)
             self._recent.begin_at(since_us)
-            self.remember(purchases_in(events_since(events, since_us)))
+            self.remember(purchases_in(events_since(self._table(version), since_us)))
 
     def window_of(self, purchase: Purchase) -> Window:
         return self._recent.bucket(purchase.event_at_us), purchase.product_id

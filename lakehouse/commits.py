@@ -7,17 +7,19 @@ position together, so that no crash can part them, and whoever writes next, this
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
+from lakehouse.files import list_names, read_text
 from lakehouse.settings import Settings
 from lakehouse.tables import Table
 
 Note = dict[str, Any]
 
+_COMMIT = re.compile(r"\d{20}\.json")
 _LAST_VERSION = "spark.databricks.delta.lastCommitVersionInSession"
 _MERGE_NOTE = "spark.databricks.delta.commitInfo.userMetadata"
 
@@ -25,12 +27,11 @@ _MERGE_NOTE = "spark.databricks.delta.commitInfo.userMetadata"
 def create_tables(spark: SparkSession, tables: tuple[Table, ...], settings: Settings) -> None:
     """Makes the tables that are not there yet."""
     for table in tables:
-        path = table.path(settings)
-        if DeltaTable.isDeltaTable(spark, path):
+        if current_version(spark, table, settings) >= 0:
             continue
         builder = (
             DeltaTable.createIfNotExists(spark)
-            .location(path)
+            .location(table.path(settings))
             .comment(f"One row per {table.grain}.")
             .addColumns(table.schema)
             .partitionedBy(*table.partition_by)
@@ -91,18 +92,27 @@ def last_version(spark: SparkSession) -> int:
 
 
 def current_version(spark: SparkSession, table: Table, settings: Settings) -> int:
-    return int(DeltaTable.forPath(spark, table.path(settings)).history(1).select("version").collect()[0][0])
+    """The newest version of a table; -1 when it is not there."""
+    return max(_versions(spark, table, settings), default=-1)
 
 
 def last_note(spark: SparkSession, table: Table, settings: Settings) -> Note:
     """The newest note of a table; empty when none was written yet."""
-    history = DeltaTable.forPath(spark, table.path(settings))
-    for limit in (1, 20, None):
-        commits = history.history(limit) if limit else history.history()
-        noted = commits.where(F.col("userMetadata").isNotNull()).orderBy(F.desc("version")).first()
-        if noted is not None:
-            return dict(json.loads(noted["userMetadata"]))
+    for version in sorted(_versions(spark, table, settings), reverse=True):
+        for line in read_text(spark, f"{_log(table, settings)}/{version:020d}.json").splitlines():
+            note = json.loads(line).get("commitInfo", {}).get("userMetadata") if "commitInfo" in line else None
+            if note is not None:
+                return dict(json.loads(note))
     return {}
+
+
+def _versions(spark: SparkSession, table: Table, settings: Settings) -> list[int]:
+    # Delta's protocol names a commit's file by its version. The table's history would tell too, in seconds, when cold.
+    return [int(name[:20]) for name in list_names(spark, _log(table, settings)) if _COMMIT.fullmatch(name)]
+
+
+def _log(table: Table, settings: Settings) -> str:
+    return f"{table.path(settings)}/_delta_log"
 
 
 def restore(spark: SparkSession, table: Table, settings: Settings, version: int) -> None:

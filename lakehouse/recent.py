@@ -58,18 +58,6 @@ class Recent(Generic[Value]):
             self.horizon_us = start_us + self._width_us
 
 
-def newest_event_us(events: DataFrame) -> int | None:
-    """The greatest event_at of silver.events, in microseconds since 1970; None when there are no events.
-
-    Reads the last day only.
-    """
-    last_day = events.agg(F.max("event_on")).collect()[0][0]
-    if last_day is None:
-        return None
-    newest = events.where(F.col("event_on") == last_day).agg(F.unix_micros(F.max("event_at")))
-    return int(newest.collect()[0][0])
-
-
 def events_since(events: DataFrame, since_us: int) -> DataFrame:
     """The rows of silver.events from a time on, by the days and files that can have them."""
     since = F.timestamp_micros(F.lit(since_us))

@@ -13,6 +13,7 @@ from typing import Any
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 
+from lakehouse.files import delete_folder, read_text
 from lakehouse.settings import Settings
 from lakehouse.tables import Table
 
@@ -75,7 +76,7 @@ def run(name: str, source: DataFrame, step: Step, settings: Settings, stop: Stop
     :raises Exception: what the step raised, as it was.
     """
     folder = f"{settings.lake_url}/_checkpoints/{name}"
-    _delete(source.sparkSession, folder)
+    delete_folder(source.sparkSession, folder)
     checkpoint = f"{folder}/{uuid.uuid4().hex}"
     busy, failures = threading.Lock(), []
 
@@ -103,21 +104,9 @@ def run(name: str, source: DataFrame, step: Step, settings: Settings, stop: Stop
     finally:
         if query.isActive:
             query.stop()
-        _delete(source.sparkSession, folder)
+        delete_folder(source.sparkSession, folder)
 
 
 def _read_offsets(spark: SparkSession, path: str) -> Position:
     """The end of a micro-batch, from Spark's log: a version line, a line of metadata, then a line for the source."""
-    text = "\n".join(row.value for row in spark.read.text(path).collect()) if "://" in path else _read_local(path)
-    return dict(json.loads(text.splitlines()[2]))
-
-
-def _read_local(path: str) -> str:
-    with open(path, encoding="utf-8") as file:  # noqa: PTH123 (a lake's URL is text)
-        return file.read()
-
-
-def _delete(spark: SparkSession, folder: str) -> None:
-    jvm = spark.sparkContext._jvm
-    path = jvm.org.apache.hadoop.fs.Path(folder)  # type: ignore[union-attr]
-    path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).delete(path, True)
+    return dict(json.loads(read_text(spark, path).splitlines()[2]))

@@ -42,7 +42,7 @@ class Judged:
 
 
 class Refinement:
-    """Judges and writes batches, and keeps the version of bronze.events up to which it has read.
+    """Judges and writes batches; keeps the version of bronze.events up to which it has read, and the store clock.
 
     Making one takes back what a batch that died half-way left in the side tables: silver.events is written last and its
     notes say which versions of the others belong to it.
@@ -53,6 +53,7 @@ class Refinement:
         commits.create_tables(spark, (SILVER_DUPLICATES, SILVER_QUARANTINE, SILVER_EVENTS), settings)
         note = commits.last_note(spark, SILVER_EVENTS, settings)
         self.read_version: int = note.get("bronze_version", 0)
+        self.clock_us: int | None = note.get("clock_us")
         self._beside = {
             table: int(note.get("beside", {}).get(table.name, 0)) for table in (SILVER_DUPLICATES, SILVER_QUARANTINE)
         }
@@ -60,7 +61,7 @@ class Refinement:
             commits.restore(spark, table, settings, version)
             self._beside[table] = commits.current_version(spark, table, settings)
         self.version = commits.current_version(spark, SILVER_EVENTS, settings)
-        self._seen = SeenEvents(spark, settings)
+        self._seen = SeenEvents(spark, settings, self.clock_us)
 
     def judge(self, records: DataFrame) -> Judged:
         """In: bronze rows, none of which silver has. Reads the tables at most; writes nothing."""
@@ -105,8 +106,11 @@ class Refinement:
             self._append_beside(SILVER_DUPLICATES, duplicate_rows(judged.records), bronze_version)
         if judged.refused:
             self._append_beside(SILVER_QUARANTINE, quarantine_rows(judged.records, processed_at), bronze_version)
+        times_us = [at_us for _, at_us in judged.events] + ([] if self.clock_us is None else [self.clock_us])
+        self.clock_us = max(times_us, default=None)
         note = {
             "bronze_version": bronze_version,
+            "clock_us": self.clock_us,
             "beside": {table.name: version for table, version in self._beside.items()},
         }
         rows = event_rows(judged.records, processed_at).coalesce(1)

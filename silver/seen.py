@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse import commits
-from lakehouse.recent import Recent, events_since, newest_event_us
+from lakehouse.recent import Recent, events_since
 from lakehouse.settings import Settings
 from lakehouse.tables import SILVER_EVENTS
 
@@ -22,15 +22,14 @@ Event = tuple[str, int]
 class SeenEvents:
     """Knows the ids of silver.events: those of the newest events in memory, the others by reading their days."""
 
-    def __init__(self, spark: SparkSession, settings: Settings) -> None:
+    def __init__(self, spark: SparkSession, settings: Settings, clock_us: int | None) -> None:
+        """:param clock_us: the newest event_at in silver.events; None when it is empty."""
         self._spark, self._settings = spark, settings
         self._recent: Recent[None] = Recent(_MINUTE_US, settings.recent_rows)
-        events = self._table()
-        newest_us = newest_event_us(events)
-        if newest_us is not None:
-            since_us = self._recent.bucket(newest_us - settings.recent_s * 1_000_000)
+        if clock_us is not None:
+            since_us = self._recent.bucket(clock_us - settings.recent_s * 1_000_000)
             self._recent.begin_at(since_us)
-            self.remember(_as_values(events_since(events, since_us)))
+            self.remember(_as_values(events_since(self._table(), since_us)))
 
     def remember(self, events: Iterable[Event]) -> None:
         """These events are in silver.events now."""

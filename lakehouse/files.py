@@ -1,0 +1,39 @@
+"""The few files of a lake that are not read as tables, wherever the lake is: Hadoop's file systems know how."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+
+def read_text(spark: SparkSession, url: str) -> str:
+    """The whole of a small UTF-8 file."""
+    path, system = _open(spark, url)
+    stream = system.open(path)
+    try:
+        return str(_jvm(spark).org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+    finally:
+        stream.close()
+
+
+def list_names(spark: SparkSession, url: str) -> list[str]:
+    """The names of what is in a folder; none when there is no such folder."""
+    path, system = _open(spark, url)
+    if not system.exists(path):
+        return []
+    return [status.getPath().getName() for status in system.listStatus(path)]
+
+
+def delete_folder(spark: SparkSession, url: str) -> None:
+    path, system = _open(spark, url)
+    system.delete(path, True)
+
+
+def _open(spark: SparkSession, url: str) -> tuple[Any, Any]:
+    path = _jvm(spark).org.apache.hadoop.fs.Path(url)
+    return path, path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
+
+
+def _jvm(spark: SparkSession) -> Any:
+    return spark.sparkContext._jvm
