@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from lakehouse.settings import Settings
@@ -56,12 +57,13 @@ def build_session(name: str, settings: Settings, extra: dict[str, str] | None = 
     local = _LOCAL_FILES if is_local(settings.lake_url) else {}
     for key, value in {**_DELTA, **_SEMANTICS, **_SMALL_COMMITS, **local, **(extra or {})}.items():
         builder = builder.config(key, value)
-    if not _is_submitted():
-        builder = builder.master(settings.master).config("spark.driver.memory", f"{settings.driver_memory_mb}m")
-    session = builder.getOrCreate()
-    if str(session.sparkContext.master).startswith("local"):
-        session.conf.set("spark.sql.shuffle.partitions", "1")
-    return session
+    master = _submitted_master() or settings.master
+    if not _submitted_master():
+        builder = builder.master(master).config("spark.driver.memory", f"{settings.driver_memory_mb}m")
+    if master.startswith("local"):
+        builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
+        builder = builder.config("spark.sql.shuffle.partitions", "1")
+    return builder.getOrCreate()
 
 
 def is_local(url: str) -> bool:
@@ -69,6 +71,9 @@ def is_local(url: str) -> bool:
     return "://" not in url or url.startswith("file:")
 
 
-def _is_submitted() -> bool:
-    """Under spark-submit the JVM is there before Python, and has its master."""
-    return "PYSPARK_GATEWAY_PORT" in os.environ
+def _submitted_master() -> str:
+    """Under spark-submit the JVM is there before Python, and has its master; else empty."""
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        return ""
+    SparkContext._ensure_initialized()  # type: ignore[attr-defined]
+    return str(SparkConf().get("spark.master", "local[*]"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from datetime import UTC, datetime
 
 from pyspark.sql import DataFrame, SparkSession
@@ -26,7 +25,7 @@ from lakehouse.jobs import in_session
 from lakehouse.settings import Settings
 from lakehouse.streams import Position, Stop, run
 from lakehouse.tables import BRONZE_EVENTS, SILVER_EVENTS
-from operate.pulse import Pulse
+from operate.pulse import Laps, Pulse
 from silver.job import refine
 from silver.refine import Refinement
 
@@ -48,16 +47,20 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
         aggregate(spark, settings, aggregation, stop, once=True)
 
     def step(batch: DataFrame, end: Position) -> None:
-        started, now = time.monotonic(), datetime.now(UTC)
+        now, laps = datetime.now(UTC), Laps()
         judged = refinement.judge(bronze_rows(batch, now))
+        laps.end("judge")
         change = aggregation.revise(judged.purchases, refinement.version, now)
+        laps.end("revise")
         aggregation.publish(change)
-        published = time.monotonic()
+        laps.end("publish")
         bronze_version = landing.land(judged.records, end, judged.by_partition)
+        laps.end("land")
         silver_version = refinement.write(judged, bronze_version, now)
+        laps.end("write")
         aggregation.settle(change, silver_version)
         judged.release()
-        pulse.beat(judged, change, end, published - started, time.monotonic() - started)
+        pulse.beat(judged, change, end, laps.lasted_s)
 
     if not stop.is_set():
         log.info("pipeline: running")

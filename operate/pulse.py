@@ -35,6 +35,19 @@ def is_running(pulse: dict[str, Any]) -> bool:
     return bool(pulse.get("running")) and psutil.pid_exists(pulse["pid"])
 
 
+class Laps:
+    """How long each part of a whole took, in seconds."""
+
+    def __init__(self) -> None:
+        self.lasted_s: dict[str, float] = {}
+        self._since_s = time.monotonic()
+
+    def end(self, name: str) -> None:
+        now_s = time.monotonic()
+        self.lasted_s[name] = round(now_s - self._since_s, 3)
+        self._since_s = now_s
+
+
 class Pulse:
     """Totals since this pipeline started, its place in Kafka, and how long its last batch took."""
 
@@ -59,7 +72,8 @@ class Pulse:
         self._pulse |= {"running": True, "read": read}
         self._write()
 
-    def beat(self, judged: Judged, change: Change, end: Position, publish_s: float, batch_s: float) -> None:
+    def beat(self, judged: Judged, change: Change, end: Position, steps_s: dict[str, float]) -> None:
+        """:param steps_s: how long each step of the batch took."""
         self._pulse["batches"] += 1
         self._pulse["records"] += sum(judged.by_partition.values())
         self._pulse["events"] += len(judged.events)
@@ -67,7 +81,7 @@ class Pulse:
         self._pulse["quarantined"] += judged.refused
         self._pulse["purchases"] += len(judged.purchases)
         self._pulse["sales_published"] += len(change.rows)
-        self._pulse |= {"read": end, "publish_s": round(publish_s, 3), "batch_s": round(batch_s, 3)}
+        self._pulse |= {"read": end, "batch_s": round(sum(steps_s.values()), 3), "steps_s": steps_s}
         self._write()
 
     def _write(self) -> None:

@@ -1,0 +1,1 @@
+"""Services that run embedded on this machine: each prepares its folder, names its command and says when it is ready."""

@@ -1,0 +1,32 @@
+# The commands of everyday work; `make` alone lists them. Everything is installed into .venv, nothing outside but caches.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench ci-extra clean
+PYTHON ?= python3
+BIN := .venv/bin
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## */  make \1@/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-18s %s\n", $$1, $$2}'
+
+setup:  ## install everything into .venv (a few minutes the first time, then at once)
+	@$(PYTHON) operate/install.py
+
+demo: setup  ## the whole lakehouse on a generated stream; MINUTES=2 RATE=300 or FILES=path/to/csvs
+	@$(BIN)/lakehouse demo $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE)) $(if $(FILES),--files $(FILES))
+
+test: setup  ## all tests, the quick ones first
+	@$(BIN)/python -m pytest tests/unit tests/spark tests/flow tests/services --durations=15 $(ARGS)
+
+lint: setup  ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: setup  ## payment to sale, in seconds, on this machine
+	@$(BIN)/lakehouse bench latency
+
+ci-extra: setup  ## how our latency compares with the textbook's, short form
+	@$(BIN)/python -m bench.compare --short
+
+clean:  ## remove .venv and what tools leave; the lake in .lakehouse stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info spark-warehouse metastore_db derby.log
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,108 @@
+"""Which Java runs Spark and the embedded services. Standard library only: setup imports this before pip has run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from lakehouse.errors import JavaError
+
+TEMPLATE = Path(__file__).resolve().parents[1] / "deploy" / "spark" / "java"
+SUITABLE = "Java 17, 21, or 25 from 25.0.3 on"
+NEXT_STEP = f"run `make setup`, which installs a runtime, or set JAVA_HOME to {SUITABLE}"
+
+
+def installed_home(venv: Path) -> Path:
+    """The folder that setup writes, usable as JAVA_HOME: its `bin/java` is deploy/spark/java, filled in."""
+    return venv / "share" / "lakehouse" / "java"
+
+
+def version_of(home: Path) -> str:
+    """The version of the runtime in a JAVA_HOME, such as `21.0.8`; empty where there is none that starts."""
+    if not os.access(home / "bin" / "java", os.X_OK):
+        return ""
+    release = home / "release"
+    if release.is_file():
+        found = re.search(r'^JAVA_VERSION="([^"]+)"', release.read_text(encoding="utf-8", errors="replace"), re.M)
+        if found:
+            return found[1]
+    try:  # not every distribution has the file
+        answer = subprocess.run(
+            [home / "bin" / "java", "-version"], capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.search(r'version "([^"]+)"', answer.stderr)
+    return found[1] if found else ""
+
+
+def refusal(version: str) -> str:
+    """Why Spark cannot run on this version of Java; empty if it can."""
+    numbers = [int(part) for part in re.findall(r"\d+", version)[:3]]
+    if not numbers:
+        return "no Java runtime is there"
+    if numbers[0] in (17, 21):
+        return ""
+    if numbers[0] == 25:
+        first_builds = numbers[1:] in ([], [0], [0, 0], [0, 1], [0, 2])
+        return "Java 25.0.0 to 25.0.2 can corrupt data under the G1 collector" if first_builds else ""
+    return f"Spark does not run on Java {version}"
+
+
+def from_environment(environment: Mapping[str, str]) -> tuple[Path | None, str]:
+    """JAVA_HOME if it can be used; else None and, where it is set, why not."""
+    given = environment.get("JAVA_HOME", "")
+    if not given:
+        return None, ""
+    home = Path(given).expanduser().absolute()
+    reason = refusal(version_of(home))
+    return (None, f"JAVA_HOME={given} cannot be used: {reason}") if reason else (home, "")
+
+
+def java_home(environment: Mapping[str, str] = os.environ, venv: Path = Path(sys.prefix)) -> Path:
+    """The runtime to start a service with: JAVA_HOME if suitable, else the one that setup chose.
+
+    :raises JavaError: neither is there.
+    """
+    given, reason = from_environment(environment)
+    if given:
+        return given
+    home = installed_home(venv)
+    if not refusal(version_of(home)):
+        return home
+    raise JavaError(
+        reason or "No Java runtime: JAVA_HOME is not set and setup has not chosen one.", SUITABLE, NEXT_STEP
+    )
+
+
+def real_home(wrapper: Path) -> Path | None:
+    """The runtime behind a folder written by `write_wrapper`, if it is still there."""
+    script = wrapper / "bin" / "java"
+    if not script.is_file():
+        return None
+    found = re.search(r'REAL_JAVA:-"(.+)/bin/java"', script.read_text(encoding="utf-8", errors="replace"))
+    return Path(found[1]) if found and not refusal(version_of(Path(found[1]))) else None
+
+
+def write_wrapper(wrapper: Path, real: Path, trust_store: Path | None) -> None:
+    """Make `wrapper` usable as JAVA_HOME, starting the runtime in `real`.
+
+    :param trust_store: PKCS12 file of certificate authorities for a runtime that does not know the system's.
+    """
+    options = ""
+    if trust_store:
+        password = " -Djavax.net.ssl.trustStorePassword=changeit"  # the JVM's own default; it guards nothing
+        options = f'-Djavax.net.ssl.trustStore="{trust_store}" -Djavax.net.ssl.trustStoreType=PKCS12{password} '
+    text = TEMPLATE.read_text(encoding="utf-8").replace("@JAVA@", f"{real}/bin/java").replace("@TRUST_STORE@", options)
+    shutil.rmtree(wrapper, ignore_errors=True)
+    (wrapper / "bin").mkdir(parents=True)
+    # Spark's launcher and `version_of` read a runtime's version here instead of starting it.
+    (wrapper / "release").write_text(f'JAVA_VERSION="{version_of(real)}"\n', encoding="utf-8")
+    script = wrapper / "bin" / "java"
+    script.write_text(text, encoding="utf-8")
+    script.chmod(0o755)

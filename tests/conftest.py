@@ -1,0 +1,52 @@
+"""What tests share: one Spark session, and settings that know nothing of the machine they run on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from lakehouse.session import build_session
+from lakehouse.settings import PREFIX, Settings
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_outside_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No variable of the developer's shell counts, and no `.env`, which is read from the working folder."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in list(os.environ):
+            if name.upper().startswith(PREFIX):
+                monkeypatch.delenv(name)
+        monkeypatch.chdir(tmp_path_factory.mktemp("work"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _folder_of_its_own(_no_outside_settings: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """All defaults, in a home of this test's own."""
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def spark(_no_outside_settings: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """The session that the jobs get too, on two cores. What Spark itself writes goes into a temporary folder."""
+    folder = tmp_path_factory.mktemp("spark")
+    session = build_session(
+        "storefront tests",
+        Settings(home=folder / "home", master="local[2]", driver_memory_mb=2048),
+        extra={
+            "spark.ui.enabled": "false",
+            "spark.local.dir": str(folder / "local"),
+            "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        },
+    )
+    yield session
+    session.stop()

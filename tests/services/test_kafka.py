@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, KafkaAdminClient
+
+from lakehouse.errors import ServiceError
+from lakehouse.settings import Settings
+from operate.services import ports
+from operate.services.kafka import KafkaBroker
+from operate.services.topics import ensure_topics
+from tests.kafka_fixture import kafka_broker  # noqa: F401 (a fixture)
+
+
+def settings_in(home: Path, **changes: object) -> Settings:
+    return Settings(home=home, topic_partitions=2, _env_file=None, **changes)  # type: ignore[arg-type]
+
+
+def send(bootstrap: str, topic: str, value: bytes) -> None:
+    producer = KafkaProducer(bootstrap_servers=bootstrap, max_request_size=16 << 20)
+    try:
+        producer.send(topic, value, partition=0).get(timeout=20)
+    finally:
+        producer.close()
+
+
+def read(bootstrap: str, topic: str) -> list[bytes]:
+    """All values of partition 0."""
+    place = TopicPartition(topic, 0)
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, max_partition_fetch_bytes=16 << 20)
+    try:
+        consumer.assign([place])
+        consumer.seek_to_beginning(place)
+        end = consumer.end_offsets([place])[place]
+        values: list[bytes] = []
+        while consumer.position(place) < end:
+            values += [record.value for record in consumer.poll(timeout_ms=1000).get(place, [])]
+        return values
+    finally:
+        consumer.close()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def listening(pid: int) -> set[str]:
+    """Local addresses, in the kernel's hexadecimal, on which a process listens."""
+    inodes = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        target = str(descriptor.readlink()) if descriptor.is_symlink() else ""
+        if target.startswith("socket:["):
+            inodes.add(target[8:-1])
+    addresses = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                addresses.add(fields[1].rsplit(":", 1)[0])
+    return addresses
+
+
+def test_survives_a_kill_with_its_data_and_port_and_stops_without_a_trace(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    first = KafkaBroker(settings)
+    assert first.start() == []
+    first.wait_until_ready()
+    place = first.bootstrap
+    ensure_topics(place, settings)
+    send(place, settings.events_topic, b"kept")
+    assert first.process
+    first.process.kill()
+    first.process.wait()
+
+    second = KafkaBroker(settings)
+    assert second.start() == []
+    second.wait_until_ready()
+    try:
+        assert second.bootstrap == place
+        assert read(place, settings.events_topic) == [b"kept"]
+    finally:
+        assert second.process
+        pid = second.process.pid
+        second.stop()
+    assert not is_alive(pid)
+    assert ports.is_free(int(place.split(":")[1]))
+
+
+def test_moves_when_its_ports_are_taken_and_says_so(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    broker = KafkaBroker(settings)
+    broker.start()
+    broker.wait_until_ready()
+    before = broker.bootstrap
+    ensure_topics(before, settings)
+    send(before, settings.events_topic, b"kept")
+    broker.stop()
+
+    both = [int(text) for text in _numbers((broker.folder / "ports.json").read_text())]
+    squatters = [socket.create_server((ports.LOOPBACK, port)) for port in both]
+    try:
+        notes = broker.start()
+        broker.wait_until_ready()
+        assert [note.split()[0] for note in notes] == ["kafka_port", "kafka_controller_port"]
+        assert broker.bootstrap != before
+        assert read(broker.bootstrap, settings.events_topic) == [b"kept"]
+        send(broker.bootstrap, settings.events_topic, b"more")
+    finally:
+        broker.stop()
+        for squatter in squatters:
+            squatter.close()
+
+
+def _numbers(text: str) -> list[str]:
+    return ["".join(sign for sign in part if sign.isdigit()) for part in text.split(",")]
+
+
+def test_a_port_that_was_asked_for_is_refused_when_taken(tmp_path: Path) -> None:
+    with socket.create_server((ports.LOOPBACK, 0)) as squatter:
+        port = squatter.getsockname()[1]
+        with pytest.raises(ServiceError, match=f"Port {port} .* is taken"):
+            KafkaBroker(settings_in(tmp_path, kafka_port=port)).prepare()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_listens_on_the_loopback_only(kafka_broker: KafkaBroker) -> None:  # noqa: F811
+    assert kafka_broker.process
+    found = listening(kafka_broker.process.pid)
+    assert found
+    assert found <= {"0100007F", "0000000000000000FFFF00000100007F"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
+def test_ends_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from lakehouse.settings import Settings\n"
+        "from operate.services.kafka import KafkaBroker\n"
+        "broker = KafkaBroker(Settings(home=Path(sys.argv[1]), _env_file=None))\n"
+        "broker.start(); broker.wait_until_ready(); print(broker.process.pid, flush=True); time.sleep(600)"
+    )
+    supervisor = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert supervisor.stdout
+    pid = int(supervisor.stdout.readline())
+    os.kill(supervisor.pid, signal.SIGKILL)
+    supervisor.wait()
+    supervisor.stdout.close()
+    end = time.monotonic() + 20
+    while is_alive(pid) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not is_alive(pid)
+
+
+def test_topics_are_made_once_and_as_the_contract_says(kafka_broker: KafkaBroker) -> None:  # noqa: F811
+    settings, place = kafka_broker.settings, kafka_broker.bootstrap
+    assert ensure_topics(place, settings) == []
+    assert ensure_topics(place, settings) == []
+    admin = KafkaAdminClient(bootstrap_servers=place)
+    try:
+        names = [settings.events_topic, settings.unreadable_topic, settings.sales_topic]
+        assert {len(topic["partitions"]) for topic in admin.describe_topics(names)} == {2}
+        found = admin.describe_configs([ConfigResource("topic", name) for name in names], config_filter="all")["topic"]
+    finally:
+        admin.close()
+    for name in names[:2]:
+        assert found[name]["message.timestamp.type"]["value"] == "LogAppendTime"
+        assert found[name]["retention.ms"]["value"] == str(settings.kafka_retention_s * 1000)
+    assert found[settings.sales_topic]["cleanup.policy"]["value"] == "compact"
+    (difference,) = [
+        line
+        for line in ensure_topics(place, settings.model_copy(update={"topic_partitions": 3}))
+        if settings.events_topic + " " in line
+    ]
+    assert "has 2 partitions, the setting says 3" in difference
+
+
+def test_accepts_large_records(kafka_broker: KafkaBroker) -> None:  # noqa: F811
+    ensure_topics(kafka_broker.bootstrap, kafka_broker.settings)
+    value = os.urandom(8 << 20)
+    send(kafka_broker.bootstrap, kafka_broker.settings.unreadable_topic, value)
+    assert read(kafka_broker.bootstrap, kafka_broker.settings.unreadable_topic) == [value]
+
+
+def test_no_broker_there_is_a_clear_error() -> None:
+    port = ports.free_port(set())
+    with pytest.raises(ServiceError, match=f"127.0.0.1:{port}") as caught:
+        ensure_topics(f"127.0.0.1:{port}", Settings(_env_file=None), timeout_s=2)
+    assert "lakehouse up" in caught.value.next_step

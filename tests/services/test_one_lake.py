@@ -1,0 +1,95 @@
+"""The life of one lake: real rows by the demo, the same files again by three jobs, then the pipeline again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from ingest.feed import feed
+from lakehouse.producers import make_producer
+from lakehouse.schemas import GOLD_PRODUCT_SALES, SILVER_EVENTS, stable_columns
+from lakehouse.settings import Settings
+from operate.demo import csv_files
+from operate.stack import kafka_at_hand
+from tests.services.runs import BIN, ROOT, ask, assert_promises, running, submit, wait_until_read
+
+REAL_ROWS = ROOT.parent / "shared" / "data"
+
+
+# Over 30 s: it starts Spark five times, as a user does.
+@pytest.mark.skipif(not REAL_ROWS.is_dir(), reason="the 45,029 real rows are not beside the project")
+def test_a_lake_is_handed_from_the_pipeline_to_the_jobs_and_back(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", topic_partitions=2)
+    environment = os.environ | {"LAKEHOUSE_HOME": str(settings.home), "LAKEHOUSE_TOPIC_PARTITIONS": "2"}
+    command = [str(BIN / "lakehouse"), "demo", "--files", str(REAL_ROWS)]
+    demo = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert "pass 1" in demo.stdout
+    assert demo.stdout.count("holds") == 3
+    assert _rows(settings) == {"bronze": 45_029, "events": 42_809, "duplicates": 2_220, "quarantine": 0}
+    sales = _sales(settings)
+    assert sales["purchases"] == 3_027
+    assert sales["revenue"] == Decimal("15495.56")
+    assert sales["top"] == (5809910, 16, Decimal("82.81"))
+    before = _stable_rows(settings)
+
+    with kafka_at_hand(settings, print) as settings:
+        feed(csv_files([REAL_ROWS]), settings)
+        for layer in ("bronze", "silver", "gold"):
+            submit(f"{layer}/job.py", settings)
+        assert_promises(settings)
+    assert _rows(settings) == {"bronze": 90_058, "events": 42_809, "duplicates": 47_249, "quarantine": 0}
+    assert _stable_rows(settings) == before
+
+    with running(settings.model_copy(update={"kafka_bootstrap": ""})) as stack:
+        _produce_one_purchase(stack.settings)
+        wait_until_read(stack)
+        stack.supervisor.stop("pipeline")
+        assert_promises(stack.settings)
+    assert _rows(settings)["events"] == 42_810
+    assert _sales(settings)["revenue"] == Decimal("15499.56")
+
+
+def _produce_one_purchase(settings: Settings) -> None:
+    producer = make_producer(settings)
+    event = {"event_time": "2019-12-31 23:00:00 UTC", "event_type": "purchase", "product_id": 1, "price": "4.00"}
+    producer.produce(settings.events_topic, key=b"7", value=json.dumps(event | {"user_id": 7}).encode())
+    producer.flush()
+
+
+def _rows(settings: Settings) -> dict[str, int]:
+    return {
+        name: ask(f"SELECT count(*) FROM {table}", settings)[0][0]
+        for name, table in (
+            ("bronze", "bronze.events"),
+            ("events", "silver.events"),
+            ("duplicates", "silver.duplicates"),
+            ("quarantine", "silver.quarantine"),
+        )
+    }
+
+
+def _sales(settings: Settings) -> dict[str, object]:
+    purchases = ask("SELECT count(*) FROM silver.events WHERE event_type = 'purchase'", settings)[0][0]
+    revenue = ask("SELECT sum(revenue) FROM gold.product_sales", settings)[0][0]
+    top = ask(
+        """SELECT product_id, sum(units)::BIGINT, sum(revenue) FROM gold.product_sales
+           GROUP BY 1 ORDER BY 2 DESC, 3 DESC LIMIT 1""",
+        settings,
+    )[0]
+    return {"purchases": purchases, "revenue": revenue, "top": top}
+
+
+def _stable_rows(settings: Settings) -> tuple[list[tuple], list[tuple]]:
+    """Silver and gold in the columns in which a replay must equal the live run."""
+    events = ", ".join(stable_columns(SILVER_EVENTS))
+    sales = ", ".join(stable_columns(GOLD_PRODUCT_SALES))
+    return (
+        ask(f"SELECT {events} FROM silver.events ORDER BY event_id", settings),
+        ask(f"SELECT {sales} FROM gold.product_sales ORDER BY window_start_at, product_id", settings),
+    )
