@@ -75,5 +75,5 @@ def _submitted_master() -> str:
     """Under spark-submit the JVM is there before Python, and has its master; else empty."""
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
         return ""
-    SparkContext._ensure_initialized()  # type: ignore[attr-defined]
+    SparkContext._ensure_initialized()
     return str(SparkConf().get("spark.master", "local[*]"))

@@ -19,7 +19,7 @@ _TIMEOUT_S = 20.0
 def held_records(settings: Settings, ends: Mapping[tuple[str, int], int]) -> Iterator[pa.Table]:
     """The committed records that Kafka still holds before these offsets, in chunks.
 
-    Out: Arrow tables, one row per record: topic, partition, offset, digest (MD5 of the value in hex; null for no value).
+    Out: Arrow tables, a row per record: topic, partition, offset, digest (MD5 of the value in hex; null for no value).
 
     :param ends: (topic, partition) -> the offset before which to stop.
     :raises ServiceError: Kafka does not answer.

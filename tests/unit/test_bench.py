@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from bench.compare import OURS, TEXTBOOK, Limits, broken_limits, result_of, text
 from bench.latency import is_right
 from bench.latency import text as latency_text
 from bench.measure import Payments, Waits, seconds
 from bench.open_loop import Measured
+from bench.ratios import OURS, TEXTBOOK, Limits, broken_limits, result_of, text
 from bench.record import recorded, versions
 from bench.throughput import make_records
 from bench.usage import spent
@@ -147,7 +147,7 @@ def test_a_record_as_sparks_to_json_writes_it(payments: Payments) -> None:
     assert waits_of(payments) == [2.5]
 
 
-def measured(p99_s: float, lost: int = 0) -> Measured:
+def measured(p99_s: float, lost: int = 0, others_share: float = 0.05) -> Measured:
     waits = Waits([p99_s] * 10, lost)
     facts = {
         "rate_per_s": 300.0,
@@ -160,6 +160,7 @@ def measured(p99_s: float, lost: int = 0) -> Measured:
         "load_average_after": [2.0, 1.0, 1.0],
         "cpu_s": {"Kafka": 1.0, "pipeline": 20.0},
         "machine_cpu_s": 60.0,
+        "others_cpu_share": others_share,
         "peak_memory_mb": {"Kafka": 200},
     }
     return Measured(facts, waits)
@@ -179,6 +180,14 @@ def test_ratios_by_pair_and_of_all_rounds() -> None:
     assert "20.0 times" in text(result)
     assert broken_limits(result, Limits(least_ratio=20.0, most_p99_s=2.0)) == []
     assert len(broken_limits(result, Limits(least_ratio=20.1, most_p99_s=1.9))) == 2
+
+
+def test_on_a_busy_machine_the_ratio_alone_counts() -> None:
+    slow = [(TEXTBOOK, measured(100.0)), (OURS, measured(8.0))]
+    assert len(broken_limits(result_of(slow), Limits())) == 1
+    busy = [(TEXTBOOK, measured(100.0, others_share=0.0)), (OURS, measured(8.0, others_share=0.5))]
+    assert broken_limits(result_of(busy), Limits()) == []
+    assert len(broken_limits(result_of(busy), Limits(least_ratio=13.0))) == 1
 
 
 def test_a_measurement_without_purchases_is_no_success() -> None:

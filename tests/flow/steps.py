@@ -1,0 +1,124 @@
+"""A lake in a folder, fed by hand, and the steps of silver and gold on it."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+import gold.job
+import silver.job
+from gold.aggregate import Aggregation, Key, Row
+from lakehouse import commits
+from lakehouse.schemas import stable_columns
+from lakehouse.settings import Settings
+from lakehouse.streams import Stop
+from lakehouse.tables import (
+    BRONZE_EVENTS,
+    GOLD_PRODUCT_SALES,
+    SILVER_DUPLICATES,
+    SILVER_EVENTS,
+    SILVER_QUARANTINE,
+    Table,
+)
+from silver.refine import Refinement
+from tests.builders import Record, bronze_frame
+
+Place = tuple[str, int, int]
+SILVER = (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE)
+
+
+class FakeTopic:
+    """Stands for the topic product-sales: keeps everything that was ever published, in order."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.paid_at_us: list[dict[Key, int]] = []
+
+    def publish(self, rows: list[Row], paid_at_us: dict[Key, int]) -> None:
+        self.rows.extend(rows)
+        self.paid_at_us.append(paid_at_us)
+
+    def newest(self) -> dict[Key, Row]:
+        """What a reader has that keeps the highest revision of each key."""
+        return {key_of(row): row for row in sorted(self.rows, key=lambda row: row["revision"])}
+
+
+def key_of(row: Row) -> Key:
+    return row["window_start_at"], row["product_id"]
+
+
+class Lake:
+    def __init__(self, spark: SparkSession, settings: Settings, topic: FakeTopic | None = None) -> None:
+        self.spark, self.settings, self.topic = spark, settings, topic or FakeTopic()
+        commits.create_tables(spark, (BRONZE_EVENTS,), settings)
+
+    def land(self, records: Iterable[Record]) -> int:
+        """One commit of one file in bronze, as bronze.land.Landing makes them, which would ask Kafka where to go on."""
+        rows = bronze_frame(self.spark, records).coalesce(1)
+        return commits.append(rows, BRONZE_EVENTS, self.settings, {"position": {}})
+
+    def refine(self, refinement: Refinement | None = None) -> Refinement:
+        """Silver reads all that bronze has. Without a refinement, as a process that was just started."""
+        refinement = refinement or Refinement(self.spark, self.settings)
+        silver.job.refine(self.spark, self.settings, refinement, Stop(), once=True)
+        return refinement
+
+    def aggregate(self, aggregation: Aggregation | None = None) -> Aggregation:
+        """Gold reads all that silver has. Without an aggregation, as a process that was just started."""
+        aggregation = aggregation or Aggregation(self.spark, self.settings, self.topic)
+        gold.job.aggregate(self.spark, self.settings, aggregation, Stop(), once=True)
+        return aggregation
+
+    def rows(self, table: Table, *columns: str) -> list[tuple[Any, ...]]:
+        """The rows of a table as plain tuples, sorted."""
+        names = columns or tuple(table.schema.fieldNames())
+        frame = commits.read_table(self.spark, table, self.settings).select(*names).toArrow()
+        return sorted((tuple(map(_plain, row.values())) for row in frame.to_pylist()), key=repr)
+
+    def stable_rows(self, table: Table) -> list[tuple[Any, ...]]:
+        """The rows in the columns in which a replay must equal the live run."""
+        return self.rows(table, *stable_columns(table.schema))
+
+    def sales(self) -> dict[Key, Row]:
+        frame = commits.read_table(self.spark, GOLD_PRODUCT_SALES, self.settings)
+        rows = frame.toArrow().to_pylist()
+        by_key = {key_of(row): row for row in rows}
+        assert len(by_key) == len(rows), "a key is in gold twice"
+        return by_key
+
+    def version(self, table: Table) -> int:
+        return commits.current_version(self.spark, table, self.settings)
+
+    def note(self, table: Table) -> commits.Note:
+        return commits.last_note(self.spark, table, self.settings)
+
+    def copy(self, home: Path) -> Lake:
+        """The same lake at another place, to go another way with."""
+        settings = self.settings.model_copy(update={"home": home})
+        shutil.copytree(self.settings.lake_url, settings.lake_url)
+        topic = FakeTopic()
+        topic.rows.extend(self.topic.rows)
+        return Lake(self.spark, settings, topic)
+
+    def assert_conserved(self) -> None:
+        """Each record of bronze is in exactly one table of silver, once."""
+        place = ("topic", "partition", "offset")
+        in_silver = Counter(row for table in SILVER for row in self.rows(table, *place))
+        assert in_silver == Counter(self.rows(BRONZE_EVENTS, *place))
+        assert set(in_silver.values()) <= {1}
+
+    def assert_published(self) -> None:
+        """A key and revision never had two contents, and the newest of each key is what gold has."""
+        content: dict[tuple[Key, int], Row] = {}
+        for row in self.topic.rows:
+            assert content.setdefault((key_of(row), row["revision"]), row) == row
+        assert self.topic.newest() == self.sales()
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
