@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 import pyarrow as pa
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from gold.product_sales import product_sales
@@ -18,6 +18,7 @@ from lakehouse import commits
 from lakehouse.handover import Purchase
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_PRODUCT_SALES, SILVER_EVENTS
+from lakehouse.values import frame_of_columns, frame_of_rows
 
 REVISIONS_PER_GENERATION = 2**32
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -113,9 +114,7 @@ class Aggregation:
             days = ", ".join(f"DATE'{day}'" for day in sorted({row["window_start_on"].isoformat() for row in rows}))
             first = min(row["window_start_at"] for row in rows)
             only = f"t.window_start_on IN ({days}) AND t.window_start_at >= TIMESTAMP'{first:%Y-%m-%d %H:%M:%S}'"
-            source = self._merging.createDataFrame(
-                [tuple(row.values()) for row in rows], GOLD_PRODUCT_SALES.schema
-            ).coalesce(1)
+            source = frame_of_rows(self._merging, rows, GOLD_PRODUCT_SALES.schema)
             commits.merge(source, GOLD_PRODUCT_SALES, self._settings, self._note(version), only)
         elif version > self._written_version:
             commits.append_nothing(self._merging, GOLD_PRODUCT_SALES, self._settings, self._note(version))
@@ -125,19 +124,18 @@ class Aggregation:
     def _note(self, silver_version: int) -> commits.Note:
         return {"silver_version": silver_version, "generation": self._generation}
 
-    def _frame(self, purchases: list[Purchase]) -> Any:
-        """In one partition, and so grouped without a shuffle."""
-        columns = list(zip(*purchases, strict=True))
-        table = pa.table(
+    def _frame(self, purchases: list[Purchase]) -> DataFrame:
+        _, at_us, products, prices, users, _ = zip(*purchases, strict=True)
+        frame = frame_of_columns(
+            self._spark,
             {
-                "event_at_us": pa.array(columns[1], pa.int64()),
-                "product_id": pa.array(columns[2], pa.int64()),
-                "price": pa.array([Decimal(price) for price in columns[3]], pa.decimal128(10, 2)),
-                "user_id": pa.array(columns[4], pa.int64()),
-            }
+                "event_at_us": (pa.int64(), at_us),
+                "product_id": (pa.int64(), products),
+                "price": (pa.decimal128(10, 2), [Decimal(price) for price in prices]),
+                "user_id": (pa.int64(), users),
+            },
         )
-        frame = self._spark.createDataFrame(table).coalesce(1)
-        return frame.select(F.timestamp_micros("event_at_us").alias("event_at"), "product_id", "price", "user_id")
+        return frame.withColumn("event_at", F.timestamp_micros("event_at_us"))
 
 
 def _key(row: Row) -> Key:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -12,6 +13,7 @@ from lakehouse.handover import Purchase, is_purchase, purchases_in
 from lakehouse.recent import Recent, events_since
 from lakehouse.settings import Settings
 from lakehouse.tables import SILVER_EVENTS
+from lakehouse.values import frame_of_columns
 
 Window = tuple[int, int]
 """(window_start in microseconds since 1970, product_id)."""
@@ -58,7 +60,10 @@ class WindowPurchases:
         end = F.timestamp_micros(F.lit(max(starts_us) + self._window_us))
         days = sorted({datetime.fromtimestamp(start_us // 1_000_000, UTC).date() for start_us in starts_us})
         at_us = F.unix_micros("event_at")
-        wanted = self._spark.createDataFrame(sorted(windows), "start_us bigint, product_id bigint")
+        products = [product_id for _, product_id in windows]
+        wanted = frame_of_columns(
+            self._spark, {"start_us": (pa.int64(), starts_us), "product_id": (pa.int64(), products)}
+        )
         found = (
             self._table(version)
             .where(F.col("event_on").isin(days) & (F.col("event_at") >= first) & (F.col("event_at") < end))

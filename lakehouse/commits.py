@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from lakehouse.files import list_names, read_text
 from lakehouse.settings import Settings
 from lakehouse.tables import Table
+from lakehouse.values import frame_of_rows
 
 Note = dict[str, Any]
 
@@ -60,7 +61,7 @@ def append(rows: DataFrame, table: Table, settings: Settings, note: Note) -> int
 
 def append_nothing(spark: SparkSession, table: Table, settings: Settings, note: Note) -> int:
     """A commit without rows, for the sake of its note."""
-    return append(spark.createDataFrame([], table.schema), table, settings, note)
+    return append(frame_of_rows(spark, [], table.schema), table, settings, note)
 
 
 def merge(rows: DataFrame, table: Table, settings: Settings, note: Note, only: str) -> int:

@@ -30,6 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def command_names() -> list[str]:
+    """All commands, as they are typed."""
+    (commands,) = (action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return list(commands.choices)
+
+
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--home", type=Path, help="folder of all state (LAKEHOUSE_HOME; .lakehouse)")
@@ -90,6 +96,12 @@ def _add_bench(commands: argparse._SubParsersAction, common: argparse.ArgumentPa
     latency.add_argument("--warm-up", type=float, default=60.0, metavar="S", help="seconds before it (60)")
     latency.add_argument("--json", action="store_true", help="print JSON")
     latency.set_defaults(command=_bench_latency)
+    throughput = ways.add_parser(
+        "throughput", parents=[common], help="events per second that were put into Kafka at once"
+    )
+    throughput.add_argument("--events", type=int, default=300_000, metavar="N", help="how many (300000)")
+    throughput.add_argument("--json", action="store_true", help="print JSON")
+    throughput.set_defaults(command=_bench_throughput)
 
 
 def _demo(given: argparse.Namespace, settings: Settings, console: Console) -> int:
@@ -147,6 +159,12 @@ def _bench_latency(given: argparse.Namespace, settings: Settings, console: Conso
     from bench.latency import bench_latency
 
     return bench_latency(settings, given.rate, given.seconds, given.warm_up, given.json, console)
+
+
+def _bench_throughput(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from bench.throughput import bench_throughput
+
+    return bench_throughput(settings, given.events, given.json, console)
 
 
 def _pass_to(module: str) -> Command:

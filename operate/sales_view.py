@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from lakehouse.settings import Settings
 
@@ -47,23 +47,29 @@ class SalesView:
         self.freshness_s: list[float] = []
 
     def poll(self, timeout_s: float) -> None:
-        """Takes in what has come."""
-        for record in self._consumer.consume(2000, timeout=timeout_s):
-            key, value, headers = record.key(), record.value(), dict(record.headers() or [])
-            if record.error() is not None or key is None or value is None:
-                continue
-            row = json.loads(value)
-            product, revision = row["product_id"], row["revision"]
-            old = self._sales.get(key)
-            if old is not None and old[0] >= revision:
-                continue
-            units, revenue = row["units"], Decimal(row["revenue"])
-            self._units[product] += units - (old[2] if old else 0)
-            self._revenue[product] += revenue - (old[3] if old else 0)
-            self._sales[key] = (revision, product, units, revenue)
-            paid_at_s = int(headers["paid_at_us"] or 0) / 1e6
-            if paid_at_s >= self._since_s:
-                self.freshness_s.append(time.time() - paid_at_s)
+        """Takes in what has come, waiting for the first record at most so long."""
+        # `consume(n)` would wait until it has n of them.
+        record = self._consumer.poll(timeout_s)
+        while record is not None:
+            self._take_in(record)
+            record = self._consumer.poll(0)
+
+    def _take_in(self, record: Message) -> None:
+        key, value, headers = record.key(), record.value(), dict(record.headers() or [])
+        if record.error() is not None or key is None or value is None:
+            return
+        row = json.loads(value)
+        product, revision = row["product_id"], row["revision"]
+        old = self._sales.get(key)
+        if old is not None and old[0] >= revision:
+            return
+        units, revenue = row["units"], Decimal(row["revenue"])
+        self._units[product] += units - (old[2] if old else 0)
+        self._revenue[product] += revenue - (old[3] if old else 0)
+        self._sales[key] = (revision, product, units, revenue)
+        paid_at_s = int(headers["paid_at_us"] or 0) / 1e6
+        if paid_at_s >= self._since_s:
+            self.freshness_s.append(time.time() - paid_at_s)
 
     def top(self, count: int) -> list[Product]:
         """The products of which most was sold."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
+from typing import Any, NamedTuple
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -13,10 +16,12 @@ from lakehouse import commits
 from lakehouse.handover import Purchase, is_purchase, purchase_columns
 from lakehouse.settings import Settings
 from lakehouse.tables import SILVER_DUPLICATES, SILVER_EVENTS, SILVER_QUARANTINE, Table
+from lakehouse.values import frame_of_columns
 from silver.events import read_records
 from silver.rows import duplicate_rows, event_rows, is_event, quarantine_rows
 from silver.seen import Event, SeenEvents
 
+PLACE = ("topic", "partition", "offset")
 Place = tuple[str, int, int]
 
 
@@ -66,37 +71,28 @@ class Refinement:
     def judge(self, records: DataFrame) -> Judged:
         """In: bronze rows, none of which silver has. Reads the tables at most; writes nothing."""
         held = read_records(records, self._settings).persist()
-        values = _summary(held)
-        by_partition = Counter(zip(values["topic"], values["partition"], strict=True))
+        summary = _summary(held)
+        seen = self._seen.among([(row.event_id, row.event_at_us) for row in summary if row.event_id is not None])
         events: list[Event] = []
         purchases: list[Purchase] = []
         copies: list[Place] = []
-        candidates = [
-            (id_, at_us)
-            for id_, at_us in zip(values["event_id"], values["event_at_us"], strict=True)
-            if id_ is not None
-        ]
-        seen = self._seen.among(candidates)
-        places = zip(values["topic"], values["partition"], values["offset"], strict=True)
-        for place, id_, at_us, purchase in zip(
-            places, values["event_id"], values["event_at_us"], values["purchase"], strict=True
-        ):
-            if id_ is None:
+        for row in summary:
+            if row.event_id is None:
                 continue
-            if id_ in seen:
-                copies.append(place)
+            if row.event_id in seen:
+                copies.append(row.place)
                 continue
-            seen.add(id_)
-            events.append((id_, at_us))
-            if purchase is not None:
-                purchases.append(Purchase(**purchase))
+            seen.add(row.event_id)
+            events.append((row.event_id, row.event_at_us))
+            if row.purchase is not None:
+                purchases.append(Purchase(**row.purchase))
         return Judged(
             _with_is_copy(held, copies),
             held,
-            by_partition,
+            Counter((topic, partition) for (topic, partition, _), *_ in summary),
             events,
             len(copies),
-            len(values["event_id"]) - len(candidates),
+            len(summary) - len(events) - len(copies),
             purchases,
         )
 
@@ -124,25 +120,42 @@ class Refinement:
         self._beside[table] = commits.append(rows.coalesce(1), table, self._settings, note)
 
 
-def _summary(records: DataFrame) -> dict[str, list]:
-    """What is decided about in the driver: a few values of each record, as lists of equal length."""
+class _Summary(NamedTuple):
+    """What is decided about in the driver. :param event_id: None when the record is refused."""
+
+    place: Place
+    event_id: str | None
+    event_at_us: int
+    purchase: dict[str, Any] | None
+
+
+def _summary(records: DataFrame) -> list[_Summary]:
+    """One value per record, in the order of their places: of copies in one partition the first then is the event, in
+    whatever batches and order of files they come.
+    """
     purchase = F.struct(*purchase_columns())
     columns = records.select(
-        "topic",
-        "partition",
-        "offset",
+        *PLACE,
         "event_id",
-        F.when(is_event(), F.unix_micros("event_at")).alias("event_at_us"),
+        F.unix_micros("event_at").alias("event_at_us"),
         F.when(is_event() & is_purchase(), purchase).alias("purchase"),
     ).toArrow()
-    return {name: columns[name].to_pylist() for name in columns.column_names}
+    topic, partition, offset, *rest = (column.to_pylist() for column in columns.columns)
+    places = zip(topic, partition, offset, strict=True)
+    return sorted(map(_Summary, places, *rest), key=attrgetter("place"))
 
 
 def _with_is_copy(records: DataFrame, copies: list[Place]) -> DataFrame:
     if not copies:
         return records.withColumn("is_copy", F.lit(False))
-    places = records.sparkSession.createDataFrame(copies, "topic string, partition int, offset bigint")
-    marked = F.broadcast(places.withColumn("marked", F.lit(True)))
-    return records.join(marked, ["topic", "partition", "offset"], how="left").withColumn(
-        "is_copy", F.col("marked").isNotNull()
+    topics, partitions, offsets = zip(*copies, strict=True)
+    places = frame_of_columns(
+        records.sparkSession,
+        {
+            "topic": (pa.string(), topics),
+            "partition": (pa.int32(), partitions),
+            "offset": (pa.int64(), offsets),
+        },
     )
+    marked = F.broadcast(places.withColumn("marked", F.lit(True)))
+    return records.join(marked, list(PLACE), how="left").withColumn("is_copy", F.col("marked").isNotNull())

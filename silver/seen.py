@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -12,6 +13,7 @@ from lakehouse import commits
 from lakehouse.recent import Recent, events_since
 from lakehouse.settings import Settings
 from lakehouse.tables import SILVER_EVENTS
+from lakehouse.values import frame_of_columns
 
 _MINUTE_US = 60_000_000
 
@@ -44,7 +46,7 @@ class SeenEvents:
 
     def _look_up(self, events: list[Event]) -> set[str]:
         """Reads the days of these events only, and of these days the files into whose range of event_at they fall."""
-        ids = self._spark.createDataFrame([(event_id,) for event_id, _ in events], "event_id string")
+        ids = frame_of_columns(self._spark, {"event_id": (pa.string(), [event_id for event_id, _ in events])})
         times_us = [at_us for _, at_us in events]
         first, last = (F.timestamp_micros(F.lit(at_us)) for at_us in (min(times_us), max(times_us)))
         found = (

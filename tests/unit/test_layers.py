@@ -91,7 +91,8 @@ def test_there_is_one_builder_of_sessions() -> None:
         and isinstance(node.value, ast.Name)
         and node.value.id == "SparkSession"
     }
-    assert builders == {"lakehouse/session.py"}
+    # The textbook's version of the flow is what we are compared with, untuned as a tutorial leaves it.
+    assert builders == {"lakehouse/session.py", "bench/textbook.py"}
 
 
 def test_the_folder_of_a_table_is_spelled_nowhere_but_in_the_list_of_tables() -> None:

@@ -1,0 +1,74 @@
+"""`lakehouse bench latency`: from payment to visible in `product-sales`, with that purchase counted in."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+
+from bench.open_loop import WAIT_AT_END_S, Load, Measured, open_loop
+from bench.testbed import fresh_stack
+from lakehouse.settings import Settings
+from operate.supervisor import Say
+
+
+def bench_latency(
+    settings: Settings, rate_per_s: float, seconds: float, warm_up_s: float, as_json: bool, console: Console
+) -> int:
+    """Measures on a fresh lake. Out: 0, or 1 when a purchase was lost or counted twice.
+
+    :param seconds: measured, after the warm-up; every purchase of this time counts.
+    """
+    facts = measure_lakehouse(settings, Load(rate_per_s, seconds, warm_up_s), say_on_stderr).facts
+    console.print(
+        json.dumps(facts, indent=2) if as_json else text(facts), highlight=False, soft_wrap=True, markup=False
+    )
+    return 0 if is_right(facts) else 1
+
+
+def measure_lakehouse(settings: Settings, load: Load, say: Say) -> Measured:
+    """All that `lakehouse up` runs, on a fresh lake, under this load."""
+    with fresh_stack(settings, say) as stack:
+        say("starting the pipeline")
+        stack.start_pipeline()
+        stack.wait_for_pipeline()
+        return open_loop(stack, load, say)
+
+
+def is_right(facts: dict[str, Any]) -> bool:
+    """Was every purchase of the measured time seen, and nothing counted that was never sent?"""
+    return bool(facts["topic"]["purchases"]) and not facts["topic"]["lost"] and not facts["units_never_sent"]
+
+
+def text(facts: dict[str, Any]) -> str:
+    """The result for people."""
+    topic = facts["topic"]
+    lines = [
+        f"payment to product-sales at {facts['rate_per_s']:g} events/s for {facts['seconds']:g} s, "
+        f"after {facts['warm_up_s']:g} s of warm-up: {topic['purchases']:,} purchases",
+        "  ".join(f"{name[:-2]} {_seconds(topic[name])}" for name in ("p50_s", "p95_s", "p99_s", "max_s")),
+        f"CPU seconds: {_by_name(facts['cpu_s'])}",
+        f"most memory, MB: {_by_name(facts['peak_memory_mb'])}",
+        f"load average: {facts['load_average_before'][0]} before, {facts['load_average_after'][0]} after; "
+        f"other programs took {facts['others_cpu_share']:.0%} of the machine",
+        f"stream: {facts['feeder']}",
+    ]
+    if topic["lost"]:
+        lines.append(f"LOST: {topic['lost']:,} purchases were not in product-sales {WAIT_AT_END_S:.0f} s after the end")
+    if facts["units_never_sent"]:
+        lines.append(f"WRONG: {facts['units_never_sent']:,} units in product-sales were never sent")
+    return "\n".join(lines)
+
+
+def say_on_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} s"
+
+
+def _by_name(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value:,}" for name, value in values.items())

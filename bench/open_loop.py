@@ -1,0 +1,134 @@
+"""One measurement: a stream at a given rate, and how long each purchase takes to be a sale.
+
+Whatever computes the sales, the measuring is the same: this process reads the events and the sales back from Kafka and
+does nothing else; the stream is sent by a process of its own, each event at its time however slow the sales are. A
+payment's time is the time that the broker stamped on the event's record as it took it (LogAppendTime); a sale is
+visible when this process has its record. Both are the clock of one machine, unless Kafka runs elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bench.measure import Payments, Waits
+from bench.reader import TopicReader
+from bench.usage import Usage, machine_cpu_s, own_cpu_s, spent
+from lakehouse.errors import ServiceError
+from lakehouse.settings import Settings
+from operate.stack import Stack
+from operate.supervisor import Program, Say, tail
+
+WAIT_AT_END_S = 60.0  # a purchase that is not seen so long after the last event was sent counts as lost
+_LOOK_EVERY_S, _SAY_EVERY_S = 2.0, 10.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is sent: events per second, for so long after a warm-up at the same rate."""
+
+    rate_per_s: float
+    seconds: float
+    warm_up_s: float
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Measured:
+    facts: dict[str, Any]
+    waits: Waits
+
+
+def open_loop(stack: Stack, load: Load, say: Say, mortal: tuple[Program, ...] = ()) -> Measured:
+    """Sends the load to a stack that runs, and waits for all of its sales.
+
+    :param mortal: running programs that nobody starts again, so that their end is the end of the measurement.
+    :raises ServiceError: the feeder failed, or such a program ended.
+    """
+    supervisor, settings = stack.supervisor, stack.settings
+    payments, usage = Payments(settings.sales_window_s), Usage(settings)
+    reader = TopicReader(settings, payments)
+    try:
+        load_before = os.getloadavg()
+        feeder = _feeder(settings, load)
+        follow = _Follower(stack, reader, usage, feeder, mortal, say)
+        supervisor.start(feeder)
+        follow.until(lambda: reader.first_at_s > 0, "starting the stream")
+        since_s = reader.first_at_s + load.warm_up_s
+        follow.until(lambda: time.time() >= since_s, "warming up")
+        cpu_s, machine_s, rest_s, began_s = usage.cpu_s(), machine_cpu_s(), _rest_s(usage), time.monotonic()
+        follow.until(lambda: supervisor.exit_code("feeder") is not None, "measuring")
+        cpu_s, machine_s, rest_s = spent(cpu_s, usage.cpu_s()), machine_cpu_s() - machine_s, _rest_s(usage) - rest_s
+        others_share = rest_s / (time.monotonic() - began_s) / (os.cpu_count() or 1)
+        give_up_s = time.time() + WAIT_AT_END_S
+        follow.until(lambda: payments.waiting() == 0 or time.time() > give_up_s, "waiting for the last sales")
+        waits = payments.waits(since_s, time.time())
+        facts = {
+            "rate_per_s": load.rate_per_s,
+            "seconds": load.seconds,
+            "warm_up_s": load.warm_up_s,
+            "topic": waits.summary(),
+            "units_never_sent": payments.too_many(),
+            "sent_events": reader.sent,
+            "feeder": (tail(feeder.log, 1).splitlines() or [""])[-1],
+            "load_average_before": _rounded(load_before),
+            "load_average_after": _rounded(os.getloadavg()),
+            "cpu_s": cpu_s,
+            "machine_cpu_s": round(machine_s, 1),
+            "others_cpu_share": round(max(0.0, others_share), 3),
+            "peak_memory_mb": usage.peak_memory_mb(),
+        }
+    finally:
+        reader.close()
+    return Measured(facts, waits)
+
+
+class _Follower:
+    """Reads on until something is so, looks after the programs, and says now and then what goes on."""
+
+    def __init__(
+        self, stack: Stack, reader: TopicReader, usage: Usage, feeder: Program, mortal: tuple[Program, ...], say: Say
+    ) -> None:
+        self._supervisor, self._reader, self._usage, self._say = stack.supervisor, reader, usage, say
+        self._feeder, self._mortal = feeder, mortal
+        self._looked_at_s, self._said_at_s = 0.0, time.monotonic()
+
+    def until(self, is_so: Callable[[], bool], what: str) -> None:
+        while not is_so():
+            self._reader.read(0.1)
+            now_s = time.monotonic()
+            if now_s - self._looked_at_s > _LOOK_EVERY_S:
+                self._looked_at_s = now_s
+                self._look()
+            if now_s - self._said_at_s > _SAY_EVERY_S:
+                self._said_at_s = now_s
+                self._say(f"{what}: {self._reader.sent:,} events sent")
+
+    def _look(self) -> None:
+        self._supervisor.watch()
+        self._usage.sample_memory()
+        if self._supervisor.exit_code("feeder"):
+            raise ServiceError(f"The feeder failed.\n{tail(self._feeder.log)}")
+        for program in self._mortal:
+            if self._supervisor.exit_code(program.name) is not None:
+                raise ServiceError(f"{program.name} ended.\n{tail(program.log)}")
+
+
+def _feeder(settings: Settings, load: Load) -> Program:
+    seconds = load.warm_up_s + load.seconds
+    flags = [f"--rate={load.rate_per_s}", f"--seconds={seconds}", f"--seed={load.seed}"]
+    command = [sys.executable, "-m", "ingest.produce", *flags]
+    return Program("feeder", command, settings.logs / "feeder.log", settings.as_environment(), restart=False)
+
+
+def _rest_s(usage: Usage) -> float:
+    """CPU seconds so far of what is not a part of the measurement; the feeder is counted here, it takes little."""
+    return machine_cpu_s() - own_cpu_s() - sum(usage.cpu_s().values())
+
+
+def _rounded(values: tuple[float, ...]) -> list[float]:
+    return [round(value, 2) for value in values]

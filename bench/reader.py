@@ -1,0 +1,52 @@
+"""Reads events and sales back from Kafka, each record with the time at which it came."""
+
+from __future__ import annotations
+
+import time
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from bench.measure import Payments
+from lakehouse.settings import Settings
+
+
+class TopicReader:
+    """Reads both topics from their beginning and tells what it reads to `payments`."""
+
+    def __init__(self, settings: Settings, payments: Payments) -> None:
+        self._settings, self._payments = settings, payments
+        self._consumer = Consumer(
+            {"bootstrap.servers": settings.kafka_bootstrap, "group.id": "bench", "enable.auto.commit": False}
+        )
+        topics = self._consumer.list_topics(timeout=10).topics
+        places = [
+            TopicPartition(topic, partition, 0)
+            for topic in (settings.events_topic, settings.sales_topic)
+            for partition in topics[topic].partitions
+        ]
+        self._consumer.assign(places)
+        self.sent, self.first_at_s = 0, 0.0
+
+    def read(self, timeout_s: float) -> None:
+        """Takes in what has come. A record is not held back for the sake of others: it is timed as it comes."""
+        record = self._consumer.poll(timeout_s)
+        while record is not None:
+            self._take(record, time.time())
+            record = self._consumer.poll(0)
+
+    def _take(self, record: Message, now_s: float) -> None:
+        if record.error() is not None:
+            raise KafkaException(record.error())
+        value = record.value()
+        if value is None:
+            return
+        if record.topic() == self._settings.sales_topic:
+            self._payments.shown(value, now_s)
+            return
+        kafka_at_s = record.timestamp()[1] / 1000
+        self.first_at_s = self.first_at_s or kafka_at_s
+        self.sent += 1
+        self._payments.paid(value, kafka_at_s)
+
+    def close(self) -> None:
+        self._consumer.close()
