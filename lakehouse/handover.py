@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -46,5 +47,9 @@ def purchase_columns() -> list[Column]:
 
 def purchases_in(events: DataFrame) -> list[Purchase]:
     """In: rows of silver.events. Out: those that count as sales or refunds, as values."""
-    columns = events.where(is_purchase()).select(*purchase_columns()).toArrow()
-    return [Purchase(*row) for row in zip(*(column.to_pylist() for column in columns.columns), strict=True)]
+    return as_purchases(events.where(is_purchase()).select(*purchase_columns()).toArrow())
+
+
+def as_purchases(table: pa.Table) -> list[Purchase]:
+    """In: purchase columns. Out: a value per row."""
+    return [Purchase(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]

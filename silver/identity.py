@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 NULL_MARK = "-"
 
 
+@cache
 def event_id() -> Column:
     """128 bits in hex, over the nine normalised columns of an event.
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, MapType, StringType
 
 from lakehouse.schemas import PRICE
+
+Columns = dict[str, Column]
 
 FIELDS = (
     "event_time",
@@ -23,9 +27,15 @@ _TIME = (
     r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d{1,9})?"
     r"( ?UTC| ?GMT|Z|[+-]\d{2}:?\d{2})?$"
 )
-_INTEGER = r"^[+-]?\d{1,19}$"
+# Bounded, as a number of a million digits, or with an exponent of ten, keeps a core busy for ever.
+# With at most 9 decimals and one digit of exponent, decimal(38,18) holds it exactly.
+_DECIMAL = r"^[+-]?(\d{1,20}\.?\d{0,9}|\.\d{1,9})([eE][+-]?\d)?$"
+_SPACE = " \t\r\n"
 _STRICT_JSON = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
-_DECIMAL = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?$"
+
+# Each step of these functions is a projection of its own where its result is used more than once: Spark then computes
+# it once, while inside one projection it would parse the JSON again for every use under a condition.
+# The columns are made once a process: to name them to the JVM takes longer than to plan a small batch.
 
 
 def with_fields(records: DataFrame, max_value_bytes: int) -> DataFrame:
@@ -34,23 +44,23 @@ def with_fields(records: DataFrame, max_value_bytes: int) -> DataFrame:
     In and out: one row per record. `fields` is null when the value is no JSON object, is not UTF-8, or is larger than
     `max_value_bytes`. Empty text and JSON null are the same: no value.
     """
+    sizes, objects, fields = _parsing(max_value_bytes)
+    return records.withColumns(sizes).withColumns(objects).withColumns(fields).drop(*objects)
+
+
+@cache
+def _parsing(max_value_bytes: int) -> tuple[Columns, Columns, Columns]:
     text = F.col("value").cast("string")
-    is_small = F.octet_length("value") <= max_value_bytes
-    return records.withColumns(
-        {
-            "size_bytes": F.octet_length("value"),
-            "is_utf8": F.is_valid_utf8(text),
-            "fields": F.when(is_small & F.is_valid_utf8(text), _object_members(text)),
-        }
+    # Parsed alone, text after the object would pass unseen. As the first of two elements of an array it cannot.
+    in_array = F.concat(F.lit("["), text, F.lit(",{}]"))
+    objects = F.from_json(in_array, ArrayType(MapType(StringType(), StringType())), _STRICT_JSON)
+    is_small = F.col("size_bytes") <= max_value_bytes
+    is_wanted = F.col("is_utf8") & is_small & F.endswith(F.rtrim(text, F.lit(_SPACE)), F.lit("}"))
+    return (
+        {"size_bytes": F.octet_length("value"), "is_utf8": F.is_valid_utf8(text)},
+        {"objects": F.when(is_wanted, objects)},
+        {"fields": F.when(F.size("objects") == 2, F.get("objects", F.lit(0)))},
     )
-
-
-def _object_members(text: Column) -> Column:
-    # Parsed alone, text after the first object would pass unseen; as the only element of an array it cannot.
-    objects = F.from_json(
-        F.concat(F.lit("["), text, F.lit("]")), ArrayType(MapType(StringType(), StringType())), _STRICT_JSON
-    )
-    return F.when(F.size(objects) == 1, F.get(objects, F.lit(0)))
 
 
 def with_values(records: DataFrame) -> DataFrame:
@@ -59,46 +69,45 @@ def with_values(records: DataFrame) -> DataFrame:
     In and out: one row per record with `fields`. event_at is UTC; price is USD. A value that cannot be read is null
     while its text is not: that difference is what the rules look at.
     """
-    texts = records.withColumns({f"{name}_text": _field(name) for name in FIELDS} | {"extras": _extras()})
-    return texts.withColumns(
+    texts, numbers, values = _reading()
+    return records.withColumns(texts).withColumns(numbers).withColumns(values).drop("unknown", *numbers)
+
+
+@cache
+def _reading() -> tuple[Columns, Columns, Columns]:
+    known = F.array(*map(F.lit, FIELDS))
+    exact = F.col("exact_price")
+    return (
+        {f"{name}_text": _field(name) for name in FIELDS} | {"unknown": F.array_except(F.map_keys("fields"), known)},
+        {"exact_price": _decimal(F.col("price_text"))},
         {
             "event_at": _timestamp(F.col("event_time_text")),
             "event_type": F.col("event_type_text"),
-            "product_id": _integer(F.col("product_id_text")),
-            "category_id": _integer(F.col("category_id_text")),
+            "product_id": F.col("product_id_text").try_cast("bigint"),
+            "category_id": F.col("category_id_text").try_cast("bigint"),
             "category_code": _composed(F.col("category_code_text")),
             "brand": _composed(F.col("brand_text")),
-            "price": _price(F.col("price_text")),
-            "user_id": _integer(F.col("user_id_text")),
+            "price": F.when(exact.try_cast(PRICE) == exact, exact).cast(PRICE),
+            "user_id": F.col("user_id_text").try_cast("bigint"),
             "user_session": _composed(F.col("user_session_text")),
-        }
+            "extras": F.when(F.size("unknown") > 0, F.map_filter("fields", lambda name, _: ~name.isin(*FIELDS))),
+        },
     )
 
 
 def _field(name: str) -> Column:
-    return F.nullif(F.trim(F.try_element_at("fields", F.lit(name)), F.lit(" \t\r\n")), F.lit(""))
-
-
-def _extras() -> Column:
-    unknown = F.map_filter("fields", lambda name, _: ~name.isin(*FIELDS))
-    return F.when(F.size(unknown) > 0, unknown)
+    return F.nullif(F.trim(F.try_element_at("fields", F.lit(name)), F.lit(_SPACE)), F.lit(""))
 
 
 def _timestamp(text: Column) -> Column:
     return F.when(text.rlike(_TIME), text.try_cast("timestamp"))
 
 
-def _integer(text: Column) -> Column:
-    return F.when(text.rlike(_INTEGER), text.try_cast("bigint"))
-
-
-def _price(text: Column) -> Column:
-    exact = F.when(text.rlike(_DECIMAL), text.try_cast("decimal(38,18)"))
-    rounded = exact.try_cast(PRICE)
-    return F.when(rounded == exact, rounded)
+def _decimal(text: Column) -> Column:
+    return F.when(text.rlike(_DECIMAL), text.try_cast("decimal(38,18)"))
 
 
 def _composed(text: Column) -> Column:
     """Unicode form NFC. Spark has no such function, but carries ICU; plain ASCII, nearly all text, skips the call."""
     composed = F.reflect(F.lit("com.ibm.icu.text.Normalizer"), F.lit("compose"), text, F.lit(False))
-    return F.when(text.rlike(r"[^\x00-\x7F]"), composed).otherwise(text)
+    return F.when(F.octet_length(text) > F.char_length(text), composed).otherwise(text)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
-from operator import attrgetter
-from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse import commits
-from lakehouse.handover import Purchase, is_purchase, purchase_columns
+from lakehouse.handover import Purchase, as_purchases, is_purchase, purchase_columns
 from lakehouse.settings import Settings
 from lakehouse.tables import SILVER_DUPLICATES, SILVER_EVENTS, SILVER_QUARANTINE, Table
 from lakehouse.values import frame_of_columns
@@ -72,28 +70,28 @@ class Refinement:
         """In: bronze rows, none of which silver has. Reads the tables at most; writes nothing."""
         held = read_records(records, self._settings).persist()
         summary = _summary(held)
-        seen = self._seen.among([(row.event_id, row.event_at_us) for row in summary if row.event_id is not None])
+        places = list(zip(*(summary[name].to_pylist() for name in PLACE), strict=True))
+        ids, times_us = summary["event_id"].to_pylist(), summary["event_at_us"].to_pylist()
+        seen = self._seen.among([event for event in zip(ids, times_us, strict=True) if event[0] is not None])
         events: list[Event] = []
-        purchases: list[Purchase] = []
         copies: list[Place] = []
-        for row in summary:
-            if row.event_id is None:
+        for place, event_id, at_us in zip(places, ids, times_us, strict=True):
+            if event_id is None:
                 continue
-            if row.event_id in seen:
-                copies.append(row.place)
-                continue
-            seen.add(row.event_id)
-            events.append((row.event_id, row.event_at_us))
-            if row.purchase is not None:
-                purchases.append(Purchase(**row.purchase))
+            if event_id in seen:
+                copies.append(place)
+            else:
+                seen.add(event_id)
+                events.append((event_id, at_us))
+        paid = {purchase.event_id: purchase for purchase in _purchases(summary)}
         return Judged(
             _with_is_copy(held, copies),
             held,
-            Counter((topic, partition) for (topic, partition, _), *_ in summary),
+            Counter((topic, partition) for topic, partition, _ in places),
             events,
             len(copies),
-            len(summary) - len(events) - len(copies),
-            purchases,
+            len(places) - len(events) - len(copies),
+            [paid[event_id] for event_id, _ in events if event_id in paid],
         )
 
     def write(self, judged: Judged, bronze_version: int, processed_at: datetime) -> int:
@@ -120,29 +118,18 @@ class Refinement:
         self._beside[table] = commits.append(rows.coalesce(1), table, self._settings, note)
 
 
-class _Summary(NamedTuple):
-    """What is decided about in the driver. :param event_id: None when the record is refused."""
-
-    place: Place
-    event_id: str | None
-    event_at_us: int
-    purchase: dict[str, Any] | None
-
-
-def _summary(records: DataFrame) -> list[_Summary]:
-    """One value per record, in the order of their places: of copies in one partition the first then is the event, in
-    whatever batches and order of files they come.
+def _summary(records: DataFrame) -> pa.Table:
+    """What is decided about in the driver, a row per record in the order of their places: of copies in one partition
+    the first is then the event, in whatever batches and order of files they come.
     """
-    purchase = F.struct(*purchase_columns())
     columns = records.select(
-        *PLACE,
-        "event_id",
-        F.unix_micros("event_at").alias("event_at_us"),
-        F.when(is_event() & is_purchase(), purchase).alias("purchase"),
-    ).toArrow()
-    topic, partition, offset, *rest = (column.to_pylist() for column in columns.columns)
-    places = zip(topic, partition, offset, strict=True)
-    return sorted(map(_Summary, places, *rest), key=attrgetter("place"))
+        *PLACE, *purchase_columns(), F.coalesce(is_event() & is_purchase(), F.lit(False)).alias("is_purchase")
+    )
+    return columns.toArrow().sort_by([(name, "ascending") for name in PLACE])
+
+
+def _purchases(summary: pa.Table) -> list[Purchase]:
+    return as_purchases(summary.filter(summary["is_purchase"]).select(Purchase._fields))
 
 
 def _with_is_copy(records: DataFrame, copies: list[Place]) -> DataFrame:

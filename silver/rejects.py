@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -96,7 +98,11 @@ RULES = (
 )
 
 
+@functools.cache
 def reasons(settings: Settings) -> Column:
     """The names of all rules that a record with values breaks, in the rules' order; an empty array for an event."""
-    broken = [F.when(rule.is_broken(settings), F.lit(rule.name)) for rule in RULES]
-    return F.array_compact(F.array(*broken))
+    broken = [F.coalesce(rule.is_broken(settings), F.lit(False)) for rule in RULES]
+    names = [F.when(is_broken, F.lit(rule.name)) for is_broken, rule in zip(broken, RULES, strict=True)]
+    # The list is made for the few that break a rule; for the others one look at all rules is enough.
+    any_broken = functools.reduce(operator.or_, broken)
+    return F.when(any_broken, F.array_compact(F.array(*names))).otherwise(F.array().cast("array<string>"))
