@@ -12,7 +12,7 @@ from gold.topics import SalesTopic
 from lakehouse.handover import purchases_in
 from lakehouse.jobs import run_job
 from lakehouse.settings import Settings
-from lakehouse.streams import Position, Stop, is_whole, last_whole_version, run, table_stream
+from lakehouse.streams import Position, Stop, follow_table, is_whole, last_whole_version
 from lakehouse.tables import SILVER_EVENTS
 
 
@@ -25,9 +25,8 @@ def aggregate(spark: SparkSession, settings: Settings, aggregation: Aggregation,
         aggregation.publish(change)
         aggregation.settle(change, whole if is_whole(end) else None)
 
-    source = table_stream(spark, SILVER_EVENTS, settings, aggregation.read_version)
     with in_rounds(aggregation, settings.gold_round_s, stop):
-        run("gold", source, step, settings, stop, once)
+        follow_table("gold", SILVER_EVENTS, aggregation.read_version, step, spark, settings, stop, once)
 
 
 def follow(spark: SparkSession, settings: Settings, stop: Stop, once: bool) -> None:

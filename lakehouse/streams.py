@@ -13,6 +13,8 @@ from typing import Any
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 
+from lakehouse import commits
+from lakehouse.errors import TableError
 from lakehouse.files import delete_folder, read_text
 from lakehouse.settings import Settings
 from lakehouse.tables import Table
@@ -47,7 +49,10 @@ class Stop:
 
 
 def table_stream(spark: SparkSession, table: Table, settings: Settings, after_version: int) -> DataFrame:
-    """The rows that were appended to a table after a version, in the order of its commits."""
+    """The rows that were appended to a table after a version, in the order of its commits.
+
+    Delta refuses a version that is not there yet: see `follow_table`.
+    """
     return (
         spark.readStream.format("delta")
         .option("startingVersion", after_version + 1)
@@ -55,6 +60,30 @@ def table_stream(spark: SparkSession, table: Table, settings: Settings, after_ve
         .option("skipChangeCommits", "true")
         .load(table.path(settings))
     )
+
+
+def follow_table(
+    name: str,
+    table: Table,
+    after_version: int,
+    step: Step,
+    spark: SparkSession,
+    settings: Settings,
+    stop: Stop,
+    once: bool,
+) -> None:
+    """Feeds a step with the commits of a table after a version, as `run` does.
+
+    With `once` it ends at once when there are none; else it waits for the first, and for the table itself.
+
+    :raises TableError: with `once`, when the table is not there.
+    """
+    while (newest := commits.current_version(spark, table, settings)) <= after_version:
+        if once and newest < 0:
+            raise TableError(f"{table.name} is not in {settings.lake_url} yet.", "", "run the job of its layer first")
+        if once or stop.wait(settings.trigger_ms / 1000):
+            return
+    run(name, table_stream(spark, table, settings, after_version), step, settings, stop, once)
 
 
 def last_whole_version(end: Position) -> int:

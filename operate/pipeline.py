@@ -20,11 +20,9 @@ from gold.aggregate import Aggregation
 from gold.job import aggregate
 from gold.rounds import in_rounds
 from gold.topics import SalesTopic
-from lakehouse import commits
 from lakehouse.jobs import in_session
 from lakehouse.settings import Settings
 from lakehouse.streams import Position, Stop, run
-from lakehouse.tables import BRONZE_EVENTS, SILVER_EVENTS
 from operate.pulse import Laps, Pulse
 from silver.job import refine
 from silver.refine import Refinement
@@ -39,12 +37,9 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
     aggregation = Aggregation(spark, settings, SalesTopic(settings))
     pulse = Pulse(settings)
 
-    if refinement.read_version < commits.current_version(spark, BRONZE_EVENTS, settings):
-        log.info("pipeline: silver catches up with bronze")
-        refine(spark, settings, refinement, stop, once=True)
-    if aggregation.read_version < commits.current_version(spark, SILVER_EVENTS, settings):
-        log.info("pipeline: gold catches up with silver")
-        aggregate(spark, settings, aggregation, stop, once=True)
+    log.info("pipeline: silver and gold catch up with what is in the tables")
+    refine(spark, settings, refinement, stop, once=True)
+    aggregate(spark, settings, aggregation, stop, once=True)
 
     def step(batch: DataFrame, end: Position) -> None:
         now, laps = datetime.now(UTC), Laps()

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from lakehouse.jobs import run_job
 from lakehouse.settings import Settings
-from lakehouse.streams import Position, Stop, last_whole_version, run, table_stream
+from lakehouse.streams import Position, Stop, follow_table, last_whole_version
 from lakehouse.tables import BRONZE_EVENTS
 from silver.refine import Refinement
 
@@ -21,8 +21,7 @@ def refine(spark: SparkSession, settings: Settings, refinement: Refinement, stop
         refinement.write(judged, last_whole_version(end), datetime.now(UTC))
         judged.release()
 
-    source = table_stream(spark, BRONZE_EVENTS, settings, refinement.read_version)
-    run("silver", source, step, settings, stop, once)
+    follow_table("silver", BRONZE_EVENTS, refinement.read_version, step, spark, settings, stop, once)
 
 
 def follow(spark: SparkSession, settings: Settings, stop: Stop, once: bool) -> None:

@@ -83,7 +83,8 @@ class Refinement:
             else:
                 seen.add(event_id)
                 events.append((event_id, at_us))
-        paid = {purchase.event_id: purchase for purchase in _purchases(summary)}
+        # The first of several copies is the event, and so the last to be written here.
+        paid = {purchase.event_id: purchase for purchase in reversed(_purchases(summary))}
         return Judged(
             _with_is_copy(held, copies),
             held,

@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import DataFrame
 
 from lakehouse import commits
-from lakehouse.streams import Position, Stop, is_whole, last_whole_version, run, table_stream
+from lakehouse.streams import Position, Stop, follow_table, is_whole, last_whole_version, run, table_stream
 from lakehouse.tables import BRONZE_EVENTS, SILVER_EVENTS, Table
 from tests.builders import event, records
 from tests.flow.steps import Lake
@@ -44,8 +44,7 @@ def three_commits(lake: Lake) -> Lake:
 
 def read(lake: Lake, after_version: int, table: Table = BRONZE_EVENTS) -> Batches:
     batches = Batches()
-    source = table_stream(lake.spark, table, lake.settings, after_version)
-    run("positions", source, batches, lake.settings, Stop(), once=True)
+    follow_table("positions", table, after_version, batches, lake.spark, lake.settings, Stop(), once=True)
     return batches
 
 
