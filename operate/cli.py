@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +19,10 @@ Command = Callable[[argparse.Namespace, Settings, Console], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Out: 0 on success, 1 when it failed or a promise is broken, 2 when it was asked wrongly."""
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    given, given.rest = parser.parse_known_args(arguments)
+    if given.rest and not hasattr(given, "module"):
+        parser.error(f"unrecognized arguments: {' '.join(given.rest)}")
     console = Console()
     try:
         settings = load_settings(home=given.home, lake=given.lake)
@@ -80,11 +85,9 @@ def _add_ingest(commands: argparse._SubParsersAction, common: argparse.ArgumentP
     ingest = commands.add_parser("ingest", help="Generate events into files, or produce them into Kafka.")
     ways = ingest.add_subparsers(title="ways", required=True, metavar="WAY")
     generate = ways.add_parser("generate", parents=[common], add_help=False, help="a synthetic history as CSV files")
-    generate.set_defaults(command=_pass_to("ingest.csv_files"))
+    generate.set_defaults(command=_ingest, module="ingest.csv_files")
     produce = ways.add_parser("produce", parents=[common], add_help=False, help="a live stream into Kafka at a rate")
-    produce.set_defaults(command=_pass_to("ingest.produce"))
-    for way in (generate, produce):
-        way.add_argument("rest", nargs=argparse.REMAINDER)
+    produce.set_defaults(command=_ingest, module="ingest.produce")
 
 
 def _add_bench(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
@@ -167,15 +170,12 @@ def _bench_throughput(given: argparse.Namespace, settings: Settings, console: Co
     return bench_throughput(settings, given.events, given.json, console)
 
 
-def _pass_to(module: str) -> Command:
-    """A command whose own flags are those of a module's main function."""
+def _ingest(given: argparse.Namespace, settings: Settings, _console: Console) -> int:
+    """A command whose own flags, all that are left, are those of a module's main function."""
+    from operate.stack import known_kafka
 
-    def command(given: argparse.Namespace, settings: Settings, _console: Console) -> int:
-        import importlib
-
-        return int(importlib.import_module(module).main(given.rest))
-
-    return command
+    os.environ |= known_kafka(settings).as_environment()
+    return int(importlib.import_module(given.module).main(given.rest))
 
 
 if __name__ == "__main__":

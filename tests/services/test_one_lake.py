@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +26,7 @@ REAL_ROWS = ROOT.parent / "shared" / "data"
 # Over 30 s: it starts Spark five times, as a user does.
 @pytest.mark.skipif(not REAL_ROWS.is_dir(), reason="the 45,029 real rows are not beside the project")
 def test_a_lake_is_handed_from_the_pipeline_to_the_jobs_and_back(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home", topic_partitions=2)
+    settings = Settings(home=tmp_path / ".lakehouse", topic_partitions=2)
     environment = os.environ | {"LAKEHOUSE_HOME": str(settings.home), "LAKEHOUSE_TOPIC_PARTITIONS": "2"}
     command = [str(BIN / "lakehouse"), "demo", "--files", str(REAL_ROWS)]
     demo = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
@@ -37,6 +39,7 @@ def test_a_lake_is_handed_from_the_pipeline_to_the_jobs_and_back(tmp_path: Path)
     assert sales["revenue"] == Decimal("15495.56")
     assert sales["top"] == (5809910, 16, Decimal("82.81"))
     before = _stable_rows(settings)
+    _assert_the_readme_is_right(tmp_path)
 
     with kafka_at_hand(settings, print) as settings:
         feed(csv_files([REAL_ROWS]), settings)
@@ -53,6 +56,33 @@ def test_a_lake_is_handed_from_the_pipeline_to_the_jobs_and_back(tmp_path: Path)
         assert_promises(stack.settings)
     assert _rows(settings)["events"] == 42_810
     assert _sales(settings)["revenue"] == Decimal("15499.56")
+
+
+def _assert_the_readme_is_right(folder: Path) -> None:
+    """Its examples of time travel, and its commands that only read, run where the demo has run."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert len(examples) == 3
+    for number, code in enumerate(examples):
+        script = folder / f"as_of_{number}.py"
+        script.write_text(code, encoding="utf-8")
+        program = BIN / ("spark-submit" if "spark" in code else "python")
+        (rows,) = re.findall(r"\d+", _run([str(program), str(script)], folder))
+        assert int(rows) > 0, code
+    commands = re.findall(r"`(lakehouse (?:tables|history|status|sql|audit)\b[^`]*)`", readme)
+    assert len(commands) >= 5
+    for command in commands:
+        if "--as-of" not in command:
+            _run([str(BIN / "lakehouse"), *shlex.split(command)[1:]], folder)
+    assert "42809" in _run([str(BIN / "lakehouse"), "sql", "SELECT count(*) AS n FROM silver.events"], folder)
+    as_of = ["--as-of", "0", "--json", "SELECT count(*) AS n FROM silver.events"]
+    assert json.loads(_run([str(BIN / "lakehouse"), "sql", *as_of], folder)) == [{"n": 0}]
+
+
+def _run(command: list[str], folder: Path) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
 
 
 def _produce_one_purchase(settings: Settings) -> None:

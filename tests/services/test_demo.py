@@ -1,0 +1,95 @@
+"""The demo as a user has it: stopped in the middle, gone on with, stopped from elsewhere, wiped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from ingest.csv_files import write_csv_files
+from ingest.generate import history
+from ingest.shape import StoreShape
+from lakehouse.settings import Settings
+from tests.services.runs import BIN, ask
+
+ROWS = 60_000
+
+
+# Over 30 s: it starts Kafka and Spark twice.
+def test_a_demo_that_is_interrupted_goes_on_and_one_that_is_wiped_is_gone(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    rows = _csv_files(tmp_path / "input")
+    with (tmp_path / "first.log").open("wb") as log:
+        first = subprocess.Popen(
+            [str(BIN / "lakehouse"), "demo", "--files", str(tmp_path / "input")],
+            env=os.environ | {"LAKEHOUSE_HOME": str(home)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        _wait_for(tmp_path / "first.log", "pass 1")
+        started = psutil.Process(first.pid).children(recursive=True)
+        first.send_signal(signal.SIGINT)
+        assert first.wait(90) == 0, (tmp_path / "first.log").read_text()
+    said = (tmp_path / "first.log").read_text()
+    assert "Nothing is lost" in said and "Traceback" not in said
+    assert [process for process in started if process.is_running()] == []
+
+    second = _lakehouse(["demo", "--files", str(tmp_path / "input")], home)
+    assert "resumed at" in second or "pass 2" in second, second
+    assert second.count("holds") == 3
+    settings = Settings(home=home)
+    landed = ask("SELECT count(*) FROM bronze.events", settings)[0][0]
+    assert landed == rows if "resumed at" in second else landed == 2 * rows
+
+    assert "nothing runs" in _lakehouse(["down"], home)
+    assert (home / "lake").is_dir()
+    assert "removed" in _lakehouse(["down", "--wipe", "--yes"], home)
+    assert not home.exists()
+
+
+def test_wiping_asks_first(tmp_path: Path) -> None:
+    (tmp_path / "home" / "lake").mkdir(parents=True)
+    done = subprocess.run(
+        [str(BIN / "lakehouse"), "down", "--wipe"],
+        env=os.environ | {"LAKEHOUSE_HOME": str(tmp_path / "home")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "--yes" in done.stderr
+    assert (tmp_path / "home" / "lake").is_dir()
+
+
+def _csv_files(folder: Path) -> int:
+    start_at = datetime(2020, 1, 6, tzinfo=UTC)
+    shape = StoreShape(products=500, categories=20, brands=20)
+    files = write_csv_files(history(shape, 1, start_at, 1, rate_per_s=ROWS / 86_400), folder, per="day")
+    return sum(len(path.read_text().splitlines()) - 1 for path in files)
+
+
+def _wait_for(log: Path, words: str, timeout_s: float = 120.0) -> None:
+    end_s = time.monotonic() + timeout_s
+    while words not in log.read_text():
+        assert time.monotonic() < end_s, log.read_text()
+        time.sleep(0.05)
+
+
+def _lakehouse(command: list[str], home: Path) -> str:
+    done = subprocess.run(
+        [str(BIN / "lakehouse"), *command],
+        env=os.environ | {"LAKEHOUSE_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -1,0 +1,117 @@
+"""The supervisor with small programs of the system: what dies is started again, what is stopped is gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lakehouse.errors import ServiceError
+from lakehouse.settings import Settings
+from operate.supervisor import Program, Supervisor, end_leftovers
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def supervisor(settings: Settings, said: list[str]) -> Iterator[Supervisor]:
+    supervisor = Supervisor(settings, said.append)
+    yield supervisor
+    supervisor.stop_all()
+
+
+def program(tmp_path: Path, code: str, **more: object) -> Program:
+    return Program("small", [sys.executable, "-c", code], tmp_path / "small.log", **more)  # type: ignore[arg-type]
+
+
+def pid_of(settings: Settings) -> int:
+    return int(json.loads((settings.home / "run" / "processes.json").read_text())["small"][0])
+
+
+def wait_until(is_so: Callable[[], bool], timeout_s: float = 15.0) -> None:
+    end_s = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < end_s
+        time.sleep(0.02)
+
+
+def test_a_program_that_dies_is_started_again_and_that_is_said(
+    supervisor: Supervisor, settings: Settings, said: list[str], tmp_path: Path
+) -> None:
+    supervisor.start(program(tmp_path, "import time; time.sleep(600)"))
+    first = pid_of(settings)
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: supervisor.watch() or pid_of(settings) != first)
+    assert psutil.pid_exists(pid_of(settings))
+    (line,) = said
+    assert "small died (signal SIGKILL)" in line and str(tmp_path / "small.log") in line
+
+
+def test_pauses_grow_while_a_program_keeps_dying(supervisor: Supervisor, said: list[str], tmp_path: Path) -> None:
+    supervisor.start(program(tmp_path, "raise SystemExit(3)"))
+    wait_until(lambda: supervisor.watch() or len(said) == 2)
+    assert "exit code 3" in said[0] and "again in 1 s" in said[0]
+    assert "again in 2 s" in said[1]
+
+
+def test_a_program_that_is_not_to_be_restarted_stays_dead(
+    supervisor: Supervisor, said: list[str], tmp_path: Path
+) -> None:
+    supervisor.start(program(tmp_path, "raise SystemExit(3)", restart=False))
+    wait_until(lambda: supervisor.exit_code("small") == 3)
+    supervisor.watch()
+    assert said == []
+
+
+def test_waiting_for_a_program_that_died_shows_the_end_of_its_log(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.start(program(tmp_path, "raise SystemExit('the disk is full')"))
+    with pytest.raises(ServiceError, match="the disk is full"):
+        supervisor.wait_until(lambda: False, "small", timeout_s=15)
+
+
+def test_a_program_that_ignores_sigterm_is_killed_with_its_children(
+    supervisor: Supervisor, settings: Settings, tmp_path: Path
+) -> None:
+    code = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+    deaf = program(tmp_path, code, stop_timeout_s=0.2)
+    supervisor.start(deaf)
+    wait_until(lambda: deaf.log.is_file() and deaf.log.read_text().strip() != "")
+    pids = [pid_of(settings), int(deaf.log.read_text())]
+    supervisor.stop("small")
+    assert not any(_runs(pid) for pid in pids)
+
+
+def test_what_outlives_a_killed_supervisor_is_ended_by_the_next_command(settings: Settings, tmp_path: Path) -> None:
+    supervisor = Supervisor(settings, print)
+    supervisor.start(program(tmp_path, "import time; time.sleep(600)"))
+    pid = pid_of(settings)
+    assert end_leftovers(settings) == ["small"]
+    assert not _runs(pid)
+    assert end_leftovers(settings) == []
+
+
+def test_a_process_id_that_was_used_again_is_left_alone(settings: Settings) -> None:
+    notes = settings.home / "run" / "processes.json"
+    notes.parent.mkdir(parents=True)
+    notes.write_text(json.dumps({"small": [os.getpid(), 1.0]}))
+    assert end_leftovers(settings) == []
+
+
+def _runs(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
