@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from gold.product_sales import product_sales
 from gold.windows import Window, WindowPurchases
 from lakehouse import commits
+from lakehouse.errors import SettingError
 from lakehouse.handover import Purchase
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_PRODUCT_SALES, SILVER_EVENTS
@@ -47,6 +48,8 @@ class Aggregation:
 
     Each start of a writer begins a new generation, recorded before anything is published: whatever a generation that
     died had published and not written is published again under higher revisions (docs/decisions/0003-revisions.md).
+
+    :raises SettingError: the table has windows of another length than the settings.
     """
 
     def __init__(self, spark: SparkSession, settings: Settings, publisher: Publisher) -> None:
@@ -54,6 +57,7 @@ class Aggregation:
         self._spark, self._merging, self._settings = spark, spark.newSession(), settings
         commits.create_tables(spark, (GOLD_PRODUCT_SALES,), settings)
         note = commits.last_note(spark, GOLD_PRODUCT_SALES, settings)
+        _refuse_other_windows(note, settings)
         self.read_version: int = note.get("silver_version", 0)
         self._generation: int = note.get("generation", 0) + 1
         commits.append_nothing(spark, GOLD_PRODUCT_SALES, settings, self._note(self.read_version))
@@ -122,7 +126,8 @@ class Aggregation:
         return len(rows)
 
     def _note(self, silver_version: int) -> commits.Note:
-        return {"silver_version": silver_version, "generation": self._generation}
+        window_s = self._settings.sales_window_s
+        return {"silver_version": silver_version, "generation": self._generation, "window_s": window_s}
 
     def _frame(self, purchases: list[Purchase]) -> DataFrame:
         _, at_us, products, prices, users, _ = zip(*purchases, strict=True)
@@ -136,6 +141,18 @@ class Aggregation:
             },
         )
         return frame.withColumn("event_at", F.timestamp_micros("event_at_us"))
+
+
+def _refuse_other_windows(note: commits.Note, settings: Settings) -> None:
+    """Rows of two lengths of windows in one table would count sales twice."""
+    made_with = note.get("window_s", settings.sales_window_s)
+    if made_with != settings.sales_window_s:
+        raise SettingError(
+            f"The setting sales_window_s is {settings.sales_window_s}, but {GOLD_PRODUCT_SALES.name} has windows of"
+            f" {made_with} s.",
+            "the length that the table was made with",
+            f"set LAKEHOUSE_SALES_WINDOW_S={made_with}, or begin a new lake",
+        )
 
 
 def _key(row: Row) -> Key:

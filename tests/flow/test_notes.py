@@ -9,6 +9,7 @@ import pytest
 from delta.tables import DeltaTable
 
 from lakehouse import commits
+from lakehouse.errors import SettingError
 from lakehouse.jobs import in_session
 from lakehouse.settings import Settings
 from lakehouse.tables import (
@@ -118,3 +119,12 @@ def test_a_job_whose_layer_another_process_writes_ends_with_1_and_does_nothing(
     with another_process_holding(lock) as first:
         assert in_session("silver", ("silver",), lambda *_: pytest.fail("two writers")) == 1
     assert f"Process {first.pid} is the writer of silver" in caplog.text
+
+
+def test_windows_of_another_length_are_refused(lake: Lake) -> None:
+    lake.land(records([purchase()]))
+    lake.refine()
+    lake.aggregate()
+    hourly = Lake(lake.spark, lake.settings.model_copy(update={"sales_window_s": 3600}), lake.topic)
+    with pytest.raises(SettingError, match="windows of 60 s"):
+        hourly.aggregate()
