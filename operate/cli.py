@@ -20,9 +20,10 @@ Command = Callable[[argparse.Namespace, Settings, Console], int]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Out: 0 on success, 1 when it failed or a promise is broken, 2 when it was asked wrongly."""
     parser = _parser()
-    given, given.rest = parser.parse_known_args(arguments)
-    if given.rest and not hasattr(given, "module"):
-        parser.error(f"unrecognized arguments: {' '.join(given.rest)}")
+    given, rest = parser.parse_known_args(arguments)
+    given.rest = rest
+    if rest and not hasattr(given, "module"):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     console = Console()
     try:
         settings = load_settings(home=given.home, lake=given.lake)
