@@ -7,7 +7,7 @@ gets slower or busier meets both. A purchase that the textbook has not delivered
 with the time it had waited until then, which is less than it would have been: the ratio is then a lower bound.
 
 `--short` is the check before a change lands: one pair at a low rate that the textbook can hold, and the limits of
-`bench/ratios.py`. Its warm-up is shorter than a Java program likes, which is hard on both.
+`bench/ratios.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings, load_settings
 from operate.supervisor import Program, Say, tail
 
-SHORT = Load(rate_per_s=100.0, seconds=45.0, warm_up_s=30.0)
+SHORT = Load(rate_per_s=100.0, seconds=45.0, warm_up_s=60.0)
 _START_S = 180.0
 
 

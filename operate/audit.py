@@ -37,7 +37,8 @@ def audit(settings: Settings) -> Iterator[Finding]:
     )
     for promise, sentence, check in checks:
         try:
-            counts = check(settings)
+            # Sums over no rows are null.
+            counts = {name: 0 if count is None else count for name, count in check(settings).items()}
             broken = sum(count for name, count in counts.items() if name.startswith("broken_"))
             yield Finding(promise, sentence, broken == 0, counts)
         except LakehouseError as error:
@@ -86,7 +87,8 @@ def _landed(settings: Settings) -> dict[str, Any]:
 def _conserved(settings: Settings) -> dict[str, Any]:
     """P2: at the version of bronze that silver has read, place by place."""
     commit = last_noted(SILVER_EVENTS, settings)
-    as_of = {"silver.events": commit.version, "bronze.events": commit.note["bronze_version"], **commit.note["beside"]}
+    as_of = {"silver.events": commit.version, "bronze.events": commit.note.get("bronze_version", 0)}
+    as_of |= commit.note.get("beside", {"silver.duplicates": 0, "silver.quarantine": 0})
     names = ("bronze_rows", "events", "duplicates", "quarantined", "broken_missing", "broken_twice", "broken_unknown")
     place = 'topic, partition, "offset"'
     row = _one(
@@ -118,7 +120,7 @@ def _conserved(settings: Settings) -> dict[str, Any]:
 def _money(settings: Settings) -> dict[str, Any]:
     """P3: at the version of silver that gold has read, window by window and product by product."""
     commit = last_noted(GOLD_PRODUCT_SALES, settings)
-    as_of = {"gold.product_sales": commit.version, "silver.events": commit.note["silver_version"]}
+    as_of = {"gold.product_sales": commit.version, "silver.events": commit.note.get("silver_version", 0)}
     names = ("windows", "units", "revenue", "refund_units", "refund_amount", "silver_units", "silver_revenue")
     broken = ("broken_windows", "broken_keys")
     row = _one(
