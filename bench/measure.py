@@ -9,19 +9,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from ingest.event_batch import COLUMNS
 from operate.sales_view import percentile
 
-NINE = (
-    "event_time",
-    "event_type",
-    "product_id",
-    "category_id",
-    "category_code",
-    "brand",
-    "price",
-    "user_id",
-    "user_session",
-)
 _MARK = b'"purchase"'  # a record without it is no purchase, and is not parsed
 
 Key = tuple[int, int, bool]
@@ -79,7 +69,7 @@ class Payments:
         if _MARK not in value:
             return False
         event = json.loads(value)
-        identity = tuple(str(event.get(name)) for name in NINE)
+        identity = tuple(str(event.get(name)) for name in COLUMNS)
         if event["event_type"] != "purchase" or identity in self._known:
             return False
         price = Decimal(event["price"])

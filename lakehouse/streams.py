@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
 import threading
 import uuid
@@ -18,8 +17,6 @@ from lakehouse.errors import TableError
 from lakehouse.files import delete_folder, read_text
 from lakehouse.settings import Settings
 from lakehouse.tables import Table
-
-log = logging.getLogger("lakehouse")
 
 _BATCH_BYTES = "16m"
 

@@ -9,6 +9,7 @@ from lakehouse.settings import Settings
 from silver.identity import event_id
 from silver.records import with_fields, with_values
 from silver.rejects import reasons
+from silver.rows import is_event
 
 EVENT = (
     "event_id",
@@ -32,5 +33,6 @@ def read_records(records: DataFrame, settings: Settings) -> DataFrame:
     `event_id` is set, and event_at, event_type, product_id, price and user_id are not null.
     """
     with_reasons = with_values(with_fields(records, settings.max_value_bytes)).withColumn("reasons", reasons(settings))
-    is_event = F.size("reasons") == 0
-    return with_reasons.withColumn("event_id", F.when(is_event, event_id())).select(*records.columns, *EVENT, "reasons")
+    return with_reasons.withColumn("event_id", F.when(is_event(), event_id())).select(
+        *records.columns, *EVENT, "reasons"
+    )
