@@ -10,9 +10,23 @@ import pyarrow as pa
 
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings
-from lakehouse.tables import BRONZE_EVENTS, GOLD_PRODUCT_SALES, SILVER_EVENTS
+from lakehouse.tables import BRONZE_EVENTS, GOLD_PRODUCT_SALES, SILVER_DUPLICATES, SILVER_EVENTS, SILVER_QUARANTINE
+from operate.content import content_hash, prefixed
 from operate.held import held_records
-from operate.lake import commits_of, last_noted, query
+from operate.lake import commits_of, last_noted, open_table, query, rows_of
+
+# An event's nine values as the text that its id is the hash of (docs/decisions/0001-event-identity.md).
+_VALUES = (
+    "epoch_us(event_at)::VARCHAR",
+    "event_type",
+    "product_id::VARCHAR",
+    "category_id::VARCHAR",
+    "category_code",
+    "brand",
+    "price::VARCHAR",
+    "user_id::VARCHAR",
+    "user_session",
+)
 
 
 @dataclass(frozen=True)
@@ -34,13 +48,14 @@ def audit(settings: Settings) -> Iterator[Finding]:
         ("P1", "nothing is lost: bronze has every committed record once, bytes untouched", _landed),
         ("P2", "conservation: every bronze row is in exactly one table of silver", _conserved),
         ("P3", "money: gold's sales are silver's purchases, to the cent", _money),
+        ("P4", "replay equals live: ids are hashes of the events, copies have their event", _replayable),
     )
     for promise, sentence, check in checks:
         try:
             # Sums over no rows are null.
             counts = {name: 0 if count is None else count for name, count in check(settings).items()}
-            broken = sum(count for name, count in counts.items() if name.startswith("broken_"))
-            yield Finding(promise, sentence, broken == 0, counts)
+            broken = any(count for name, count in counts.items() if name.startswith("broken_"))
+            yield Finding(promise, sentence, not broken, counts)
         except LakehouseError as error:
             yield Finding(promise, sentence, False, {"error": error.found})
 
@@ -86,9 +101,7 @@ def _landed(settings: Settings) -> dict[str, Any]:
 
 def _conserved(settings: Settings) -> dict[str, Any]:
     """P2: at the version of bronze that silver has read, place by place."""
-    commit = last_noted(SILVER_EVENTS, settings)
-    as_of = {"silver.events": commit.version, "bronze.events": commit.note.get("bronze_version", 0)}
-    as_of |= commit.note.get("beside", {"silver.duplicates": 0, "silver.quarantine": 0})
+    as_of = _silver_versions(settings)
     names = ("bronze_rows", "events", "duplicates", "quarantined", "broken_missing", "broken_twice", "broken_unknown")
     place = 'topic, partition, "offset"'
     row = _one(
@@ -153,5 +166,45 @@ def _money(settings: Settings) -> dict[str, Any]:
     return dict(zip(names + broken, row, strict=True))
 
 
+def _replayable(settings: Settings) -> dict[str, Any]:
+    """P4: what a replay rests on, and a digest of each table by which two lakes are compared.
+
+    An event's id follows from its values alone, so that it is the same whenever the record comes; a copy is a copy of
+    an event that is there. The versions are those of P2, and for gold that of P3.
+    """
+    as_of = _silver_versions(settings)
+    columns = {field.name for field in open_table(SILVER_EVENTS, settings, as_of[SILVER_EVENTS.name]).schema().fields}
+    # Where a producer's own id is the id of the event, the hash is kept beside it.
+    hashed = "coalesce(content_id, event_id)" if "content_id" in columns else "event_id"
+    form = " || ".join(f"coalesce({prefixed(value)}, '-')" for value in _VALUES)
+    events, wrong = _one(
+        f"SELECT count(*), count_if({hashed} IS DISTINCT FROM left(sha256({form}), 32)) FROM silver.events",
+        settings,
+        as_of,
+    )
+    place = 'c.topic = e.topic AND c.partition = e.partition AND c."offset" = e."offset"'
+    orphans, both = _one(
+        f"""SELECT (SELECT count(*) FROM silver.duplicates AS c ANTI JOIN silver.events AS e USING (event_id)),
+                   (SELECT count(*) FROM silver.duplicates AS c SEMI JOIN silver.events AS e ON {place})""",
+        settings,
+        as_of,
+    )
+    as_of[GOLD_PRODUCT_SALES.name] = last_noted(GOLD_PRODUCT_SALES, settings).version
+    tables = (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE, GOLD_PRODUCT_SALES)
+    digests = {f"digest_{table.name}": content_hash(table, settings, as_of[table.name]).digest for table in tables}
+    return {"events": events, "broken_ids": wrong, "broken_copies": orphans, "broken_twice": both} | digests
+
+
+def _silver_versions(settings: Settings) -> dict[str, int]:
+    """The versions of silver's tables that belong together, and of bronze.events that silver had read in them."""
+    commit = last_noted(SILVER_EVENTS, settings)
+    beside = commit.note.get("beside", {SILVER_DUPLICATES.name: 0, SILVER_QUARANTINE.name: 0})
+    return {
+        SILVER_EVENTS.name: commit.version,
+        BRONZE_EVENTS.name: commit.note.get("bronze_version", 0),
+        **beside,
+    }
+
+
 def _one(sql: str, settings: Settings, as_of: int | dict[str, int], **frames: pa.Table) -> tuple[Any, ...]:
-    return tuple(query(sql, settings, as_of, **frames).fetchall()[0])
+    return rows_of(query(sql, settings, as_of, **frames))[0]

@@ -101,7 +101,7 @@ def query(
 
     :param as_of: for all of them, or by the table's name.
     :param frames: further Arrow tables, by name.
-    :raises InputError: the SQL cannot be run.
+    :raises InputError: the SQL cannot be run. What its rows bring is met by `rows_of`.
     """
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
@@ -120,3 +120,14 @@ def query(
         raise InputError(
             f"The query cannot be run: {error}", "DuckDB's SQL over the tables of `lakehouse tables`"
         ) from None
+
+
+def rows_of(relation: duckdb.DuckDBPyRelation) -> list[tuple[Any, ...]]:
+    """The rows of a query, which DuckDB runs only now.
+
+    :raises InputError: a value stopped it half-way.
+    """
+    try:
+        return relation.fetchall()
+    except duckdb.Error as error:
+        raise InputError(f"The query stopped half-way: {error}", "values that DuckDB can read") from None

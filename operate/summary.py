@@ -11,6 +11,9 @@ from operate.audit import Finding, audit
 from operate.lake import open_table, query
 from operate.sales_view import SalesView, percentile
 
+# Of a digest, for eyes; `lakehouse audit --json` has all of it.
+_DIGITS = 12
+
 
 def summarise(settings: Settings, sales: SalesView, console: Console) -> bool:
     """Prints it. Out: are all promises kept?"""
@@ -43,10 +46,12 @@ def show_audit(settings: Settings, console: Console) -> bool:
     for finding in audit(settings):
         findings.append(finding)
         verdict = "[green]holds[/]" if finding.holds else "[red]BROKEN[/]"
-        counts = "  ".join(f"{name} {_plain(count)}" for name, count in finding.counts.items())
+        counts = "  ".join(f"{name} {_plain(name, count)}" for name, count in finding.counts.items())
         console.print(f"{finding.promise} {verdict}  {finding.sentence}\n   {counts}", highlight=False, soft_wrap=True)
     return all(finding.holds for finding in findings)
 
 
-def _plain(count: object) -> str:
+def _plain(name: str, count: object) -> str:
+    if name.startswith("digest_"):
+        return f"{str(count)[:_DIGITS]}..."
     return f"{count:,}" if isinstance(count, int) else str(count)
