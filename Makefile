@@ -1,6 +1,6 @@
 # The commands of everyday work; `make` alone lists them. Everything is installed into .venv, nothing outside but caches.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench ci-extra clean
+.PHONY: help setup demo test lint bench chaos ci-extra clean
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -24,8 +24,12 @@ lint: setup  ## ruff and mypy
 bench: setup  ## payment to sale, in seconds, on this machine
 	@$(BIN)/lakehouse bench latency
 
-ci-extra: setup  ## how our latency compares with the textbook's, short form
+chaos: setup  ## kills, restarts, a full disk, a rebuild; then all rows against a plain calculation; ARGS='--seed 1'
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
+ci-extra: setup  ## how our latency compares with the textbook's, then chaos; short forms
 	@$(BIN)/python -m bench.compare --short
+	@$(BIN)/python -m tests.chaos --short
 
 clean:  ## remove .venv and what tools leave; the lake in .lakehouse stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info spark-warehouse metastore_db derby.log

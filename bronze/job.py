@@ -19,7 +19,7 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop, once: bool) -> N
     landing = Landing(spark, settings)
 
     def step(batch: DataFrame, end: Position) -> None:
-        rows = bronze_rows(batch, datetime.now(UTC)).persist()
+        rows = bronze_rows(batch, landing.after_all_before(datetime.now(UTC))).persist()
         landing.land(rows, end, count_by_partition(rows))
         rows.unpersist()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -10,6 +11,8 @@ from bronze.source import Offsets, starting_offsets, wait_for_topics
 from lakehouse import commits
 from lakehouse.settings import Settings
 from lakehouse.tables import BRONZE_EVENTS
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Counts = Mapping[tuple[str, int], int]
 """(topic, partition) -> records of a batch."""
@@ -32,6 +35,17 @@ class Landing:
             for topic, spans in note.get("position", {}).items()
         }
         self.read: Offsets = starting_offsets(read, wait_for_topics(settings))
+        self._ingested_at_us: int = note.get("ingested_at_us", 0)
+
+    def after_all_before(self, now: datetime) -> datetime:
+        """The time for the rows of the next commit: later than those of all before it, whatever the clock does.
+
+        Of several records with one id the first is the event; by this time the order of commits is in the rows.
+        """
+        last = _EPOCH + timedelta(microseconds=self._ingested_at_us)
+        at = max(now, last + timedelta(microseconds=1))
+        self._ingested_at_us = (at - _EPOCH) // timedelta(microseconds=1)
+        return at
 
     def land(self, rows: DataFrame, end: Offsets, counts: Counts) -> int:
         """Appends bronze rows, all that lie before the offsets `end`, in one commit. Out: its version.
@@ -50,9 +64,10 @@ class Landing:
             }
             for topic, partitions in end.items()
         }
+        note = {"position": position, "ingested_at_us": self._ingested_at_us}
         # One file a commit: the next layer then reads whole commits, and small files stay few.
         columns = rows.select(*BRONZE_EVENTS.schema.fieldNames()).coalesce(1)
-        version = commits.append(columns, BRONZE_EVENTS, self._settings, {"position": position})
+        version = commits.append(columns, BRONZE_EVENTS, self._settings, note)
         self.read = end
         return version
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pyspark.sql import DataFrame, SparkSession
 
 from gold.aggregate import Aggregation
-from gold.rounds import in_rounds
 from gold.topics import SalesTopic
 from lakehouse.handover import purchases_in
 from lakehouse.jobs import run_job
+from lakehouse.rounds import in_rounds
 from lakehouse.settings import Settings
 from lakehouse.streams import Position, Stop, follow_table, is_whole, last_whole_version
 from lakehouse.tables import SILVER_EVENTS
@@ -25,7 +25,7 @@ def aggregate(spark: SparkSession, settings: Settings, aggregation: Aggregation,
         aggregation.publish(change)
         aggregation.settle(change, whole if is_whole(end) else None)
 
-    with in_rounds(aggregation, settings.gold_round_s, stop):
+    with in_rounds((aggregation.upsert,), settings.round_s, stop):
         follow_table("gold", SILVER_EVENTS, aggregation.read_version, step, spark, settings, stop, once)
 
 

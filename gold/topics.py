@@ -24,18 +24,27 @@ class SalesTopic:
         """One record per row of gold.product_sales.
 
         :param paid_at_us: key of a row -> when Kafka had the oldest payment that this change counts in; travels as
-            the header `paid_at_us`, so that a reader can tell how fresh it is.
+            the header `paid_at_us`, so that a reader can tell how fresh it is. A row of a rebuild has none.
         """
         for row in rows:
             key = (row["window_start_at"], row["product_id"])
-            self._producer.produce(
-                self._topic,
-                key=to_key(*key),
-                value=to_json(row),
-                headers={"paid_at_us": str(paid_at_us[key])},
-                on_delivery=self._on_delivery,
-            )
-            self._producer.poll(0)
+            paid = paid_at_us.get(key)
+            self._send(to_key(*key), to_json(row), {} if paid is None else {"paid_at_us": str(paid)})
+        self._wait()
+
+    def withdraw(self, keys: list[Key], revision: int) -> None:
+        """One tombstone, a record without a value, per key that is gone. The header `revision` places it among the
+        revisions of its key.
+        """
+        for key in keys:
+            self._send(to_key(*key), None, {"revision": str(revision)})
+        self._wait()
+
+    def _send(self, key: bytes, value: bytes | None, headers: dict[str, str | bytes | None]) -> None:
+        self._producer.produce(self._topic, key=key, value=value, headers=headers, on_delivery=self._on_delivery)
+        self._producer.poll(0)
+
+    def _wait(self) -> None:
         flush(self._producer, _TIMEOUT_S)
         if self._failed:
             raise RuntimeError(f"{self._topic}: {self._failed[0]}")

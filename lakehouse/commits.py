@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from delta.tables import DeltaTable
@@ -59,6 +60,21 @@ def append(rows: DataFrame, table: Table, settings: Settings, note: Note) -> int
     return last_version(rows.sparkSession)
 
 
+def overwrite(rows: DataFrame, table: Table, settings: Settings, note: Note) -> int:
+    """Replaces all rows in one commit, with the note in it; the versions before stay. Out: the version of the commit.
+
+    The rows must have the columns of the table, in its order. They may be read from an older version of it.
+    """
+    if table.partition_by:
+        # A folder's rows in one file, in their order: look-ups open few files.
+        cores = rows.sparkSession.sparkContext.defaultParallelism
+        rows = rows.repartition(4 * cores, *table.partition_by)
+        rows = rows.sortWithinPartitions(*table.partition_by, *table.skipping[:1])
+    writer = rows.write.format("delta").mode("overwrite").option("userMetadata", json.dumps(note))
+    writer.save(table.path(settings))
+    return last_version(rows.sparkSession)
+
+
 def append_nothing(spark: SparkSession, table: Table, settings: Settings, note: Note) -> int:
     """A commit without rows, for the sake of its note."""
     return append(frame_of_rows(spark, [], table.schema), table, settings, note)
@@ -100,11 +116,26 @@ def current_version(spark: SparkSession, table: Table, settings: Settings) -> in
 def last_note(spark: SparkSession, table: Table, settings: Settings) -> Note:
     """The newest note of a table; empty when none was written yet."""
     for version in sorted(_versions(spark, table, settings), reverse=True):
-        for line in read_text(spark, f"{_log(table, settings)}/{version:020d}.json").splitlines():
-            note = json.loads(line).get("commitInfo", {}).get("userMetadata") if "commitInfo" in line else None
-            if note is not None:
-                return dict(json.loads(note))
+        note = _note(spark, table, settings, version)
+        if note is not None:
+            return note
     return {}
+
+
+def notes_after(spark: SparkSession, table: Table, settings: Settings, version: int) -> Iterator[tuple[int, Note]]:
+    """The notes after a version, oldest first, as long as Delta keeps them in the log. Out: (version, note)."""
+    for later in sorted(_versions(spark, table, settings)):
+        note = _note(spark, table, settings, later) if later > version else None
+        if note is not None:
+            yield later, note
+
+
+def _note(spark: SparkSession, table: Table, settings: Settings, version: int) -> Note | None:
+    for line in read_text(spark, f"{_log(table, settings)}/{version:020d}.json").splitlines():
+        if "commitInfo" in line:
+            note = json.loads(line).get("commitInfo", {}).get("userMetadata")
+            return None if note is None else dict(json.loads(note))
+    return None
 
 
 def _versions(spark: SparkSession, table: Table, settings: Settings) -> list[int]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from lakehouse.errors import TableError
+
 
 def read_text(spark: SparkSession, url: str) -> str:
     """The whole of a small UTF-8 file."""
@@ -15,6 +17,22 @@ def read_text(spark: SparkSession, url: str) -> str:
         return str(_jvm(spark).org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
     finally:
         stream.close()
+
+
+def write_text(spark: SparkSession, url: str, text: str) -> None:
+    """Makes a small UTF-8 file where there is none. Nobody sees a part of it.
+
+    :raises TableError: it cannot be made.
+    """
+    path, system = _open(spark, url)
+    beside, _ = _open(spark, f"{url}.new")
+    stream = system.create(beside, True)
+    try:
+        stream.write(bytearray(text.encode()))
+    finally:
+        stream.close()
+    if not system.rename(beside, path):
+        raise TableError(f"{url} cannot be written.", "a new file in a folder that can be written")
 
 
 def list_names(spark: SparkSession, url: str) -> list[str]:

@@ -6,13 +6,13 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 
 from pyspark.sql import SparkSession
 
 from lakehouse.errors import LakehouseError
 from lakehouse.locks import writer_of
-from lakehouse.session import build_session
+from lakehouse.manifests import refuse_unfinished
+from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
 from lakehouse.streams import Stop
 
@@ -24,7 +24,12 @@ def run_job(layer: str, follow: Follow, description: str) -> None:
     parser = argparse.ArgumentParser(prog=f"{layer}/job.py", description=description)
     parser.add_argument("--once", action="store_true", help="catch up with what is there, then end")
     once = parser.parse_args().once
-    sys.exit(in_session(layer, (layer,), lambda spark, settings, stop: follow(spark, settings, stop, once)))
+
+    def work(spark: SparkSession, settings: Settings, stop: Stop) -> None:
+        refuse_unfinished(spark, settings)
+        follow(spark, settings, stop, once)
+
+    sys.exit(in_session(layer, (layer,), work))
 
 
 def in_session(name: str, layers: tuple[str, ...], work: Callable[[SparkSession, Settings, Stop], None]) -> int:
@@ -38,12 +43,8 @@ def in_session(name: str, layers: tuple[str, ...], work: Callable[[SparkSession,
         settings = load_settings()
         with writer_of(layers, settings):
             log.info("%s: starting Spark", name)
-            spark = build_session(f"storefront {name}", settings)
-            try:
+            with spark_session(f"storefront {name}", settings) as spark:
                 work(spark, settings, stop)
-            finally:
-                with suppress(Exception):
-                    spark.stop()
     except LakehouseError as error:
         log.error("%s: %s", name, error)
         return 1

@@ -12,6 +12,7 @@ from pyspark.sql.types import (
     DataType,
     DateType,
     DecimalType,
+    DoubleType,
     IntegerType,
     LongType,
     MapType,
@@ -55,7 +56,10 @@ BRONZE_EVENTS = StructType(
 
 SILVER_EVENTS = StructType(
     [
-        _column("event_id", StringType(), "128-bit hash of the nine normalised values, in hex"),
+        _column(
+            "event_id", StringType(), "The producer's own id; else 128-bit hash of the nine normalised values, in hex"
+        ),
+        _column("content_id", StringType(), "That hash, where the producer's own id is another; else null"),
         _column("event_at", TimestampType(), "When it happened in the store (UTC)"),
         _column("event_on", DateType(), "Day of event_at (UTC)"),
         _column("event_type", StringType(), "view, cart, remove_from_cart or purchase"),
@@ -88,6 +92,28 @@ SILVER_QUARANTINE = StructType(
         _column("reasons", ArrayType(StringType()), "Names of all rules that the record breaks"),
         _column("first_seen_at", TimestampType(), "When it was first refused (UTC)", volatile=True),
         _column("replayed_at", TimestampType(), "When a replay took it out again (UTC)", volatile=True),
+    ]
+)
+
+SILVER_QUALITY_LOG = StructType(
+    [
+        _column("silver_version", LongType(), "Version of silver.events that the batch made", volatile=True),
+        _column("bronze_version", LongType(), "Version of bronze.events that the batch ends with", volatile=True),
+        _column("processed_at", TimestampType(), "When the batch was refined (UTC)", volatile=True),
+        _column("records", LongType(), "Records of the batch", volatile=True),
+        _column("events", LongType(), "New events among them", volatile=True),
+        _column("duplicates", LongType(), "Copies among them", volatile=True),
+        _column("quarantined", LongType(), "Refused records among them", volatile=True),
+        _column("reasons", MapType(StringType(), LongType()), "Rule: records that break it", volatile=True),
+        _column("late", LongType(), "New events behind the store clock by the setting late_s", volatile=True),
+        _column("first_event_at", TimestampType(), "Oldest new event (UTC)", volatile=True),
+        _column("last_event_at", TimestampType(), "Newest new event (UTC)", volatile=True),
+        _column(
+            "null_rates",
+            MapType(StringType(), DoubleType()),
+            "Column: share of the new events without a value; null if there are none",
+            volatile=True,
+        ),
     ]
 )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
@@ -66,6 +68,17 @@ def build_session(name: str, settings: Settings, extra: dict[str, str] | None = 
         builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
         builder = builder.config("spark.sql.shuffle.partitions", "1")
     return builder.getOrCreate()
+
+
+@contextmanager
+def spark_session(name: str, settings: Settings) -> Iterator[SparkSession]:
+    """A session that ends with the block."""
+    spark = build_session(name, settings)
+    try:
+        yield spark
+    finally:
+        with suppress(Exception):
+            spark.stop()
 
 
 def is_local(url: str) -> bool:

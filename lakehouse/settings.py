@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,22 @@ class Settings(BaseSettings):
     sales_window_s: int = Field(
         60, ge=1, le=86400, description="Length of a window of gold.product_sales; divides a day."
     )
-    gold_round_s: float = Field(10.0, ge=0, description="Shortest time between two upserts of the gold tables.")
+    round_s: float = Field(
+        10.0, ge=0, description="Shortest time between two rounds of slow writes: gold tables, the quality log."
+    )
     recent_s: int = Field(1800, ge=60, description="Events this recent, by the store clock, are looked up in memory.")
     recent_rows: int = Field(1_000_000, ge=1000, description="Most events whose ids are held in memory.")
     future_tolerance_s: int = Field(300, ge=0, description="How far event_at may be ahead of Kafka's clock.")
+    late_s: int = Field(600, ge=0, description="An event this far behind the store clock counts as late.")
+    quality_records: int = Field(
+        10_000, ge=1, description="The newest records whose rates are compared with the bands."
+    )
+    quality_min_records: int = Field(1000, ge=1, description="Fewer records than these say nothing about rates.")
+    quarantine_rate_max: float = Field(0.02, ge=0, le=1, description="Largest share of records that may be refused.")
+    null_rate_bands: str = Field(
+        "brand 0.2-0.65, category_code 0.9-1, category_id 0-0.01, user_session 0-0.01",
+        description="Columns of silver.events, with the smallest and largest share of events without a value.",
+    )
     max_value_bytes: int = Field(1_048_576, ge=1, description="Largest record value that can be an event.")
 
     @field_validator("home")
@@ -59,6 +72,19 @@ class Settings(BaseSettings):
             raise ValueError("must divide a day (86400 s), so that windows add up to hours and days")
         return sales_window_s
 
+    @field_validator("null_rate_bands")
+    @classmethod
+    def _are_bands(cls, text: str) -> str:
+        for name, (low, high) in _bands(text).items():
+            if not 0 <= low <= high <= 1:
+                raise ValueError(f"{name}: shares rise from 0 to 1, as in `brand 0.2-0.65`")
+        return text
+
+    @property
+    def null_bands(self) -> dict[str, tuple[float, float]]:
+        """Column -> smallest and largest share of events without a value."""
+        return _bands(self.null_rate_bands)
+
     @property
     def lake_url(self) -> str:
         """Where the tables are, without a slash at the end."""
@@ -71,6 +97,16 @@ class Settings(BaseSettings):
     def as_environment(self) -> dict[str, str]:
         """The settings as `LAKEHOUSE_*` variables, to hand them to a process that we start."""
         return {PREFIX + name.upper(): str(value) for name, value in self.model_dump().items()}
+
+
+def _bands(text: str) -> dict[str, tuple[float, float]]:
+    bands = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        band = re.fullmatch(r"(\w+) +([\d.]+) *- *([\d.]+)", part)
+        if band is None:
+            raise ValueError(f"{part!r} is no column with a band, such as `brand 0.2-0.65`")
+        bands[band[1]] = (float(band[2]), float(band[3]))
+    return bands
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -45,11 +45,19 @@ BRONZE_EVENTS = Table(
     "bronze.events", schemas.BRONZE_EVENTS, "Kafka record", _PLACE, ("ingested_on",), skipping=("offset",)
 )
 SILVER_EVENTS = Table(
-    "silver.events", schemas.SILVER_EVENTS, "distinct event", ("event_id",), ("event_on",), skipping=("event_at",)
+    "silver.events",
+    schemas.SILVER_EVENTS,
+    "distinct event",
+    ("event_id",),
+    ("event_on",),
+    skipping=("event_at", "content_id"),
 )
 SILVER_DUPLICATES = Table("silver.duplicates", schemas.SILVER_DUPLICATES, "dropped copy", _PLACE, skipping=("offset",))
 SILVER_QUARANTINE = Table(
     "silver.quarantine", schemas.SILVER_QUARANTINE, "refused record", _PLACE, skipping=("offset",)
+)
+SILVER_QUALITY_LOG = Table(
+    "silver.quality_log", schemas.SILVER_QUALITY_LOG, "batch of silver", ("silver_version",), skipping=("processed_at",)
 )
 GOLD_PRODUCT_SALES = Table(
     "gold.product_sales",
@@ -60,7 +68,7 @@ GOLD_PRODUCT_SALES = Table(
     skipping=("window_start_at",),
 )
 
-TABLES = (BRONZE_EVENTS, SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE, GOLD_PRODUCT_SALES)
+TABLES = (BRONZE_EVENTS, SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE, SILVER_QUALITY_LOG, GOLD_PRODUCT_SALES)
 
 
 def find_table(name: str) -> Table:

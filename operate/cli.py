@@ -77,9 +77,35 @@ def _parser() -> argparse.ArgumentParser:
     sql.add_argument("query", help="for instance: SELECT count(*) FROM silver.events")
     sql.add_argument("--as-of", metavar="V_OR_TIME", help="a version, or a time such as 2026-01-31T12:00:00Z")
     add("audit", _audit, "Recount the promises from the tables and Kafka; exit code 1 when one is broken.", readable)
+    _add_quarantine(commands, common, readable)
+    rebuild = add(
+        "rebuild",
+        _rebuild,
+        "Build silver (and gold with it) or gold anew beside the lake, then take it over.",
+        readable,
+    )
+    rebuild.add_argument("layer", choices=["silver", "gold"])
+    rebuild.add_argument("--dry-run", action="store_true", help="build and compare with the tables in force, then stop")
     _add_ingest(commands, common)
     _add_bench(commands, common)
     return parser
+
+
+def _add_quarantine(
+    commands: argparse._SubParsersAction, common: argparse.ArgumentParser, readable: argparse.ArgumentParser
+) -> None:
+    quarantine = commands.add_parser("quarantine", help="What was refused and why; and its way back after a fix.")
+    ways = quarantine.add_subparsers(title="ways", required=True, metavar="WAY")
+    listed = ways.add_parser(
+        "list", parents=[common, readable], help="refused records by rule and by day, with samples"
+    )
+    listed.add_argument("--samples", type=int, default=5, metavar="N", help="how many of the newest to show (5)")
+    listed.set_defaults(command=_quarantine_list)
+    replayed = ways.add_parser("replay", parents=[common, readable], help="judge them once more by today's rules")
+    replayed.add_argument("--dry-run", action="store_true", help="only say what would become of them")
+    replayed.set_defaults(command=_quarantine_replay)
+    for way in (listed, replayed):
+        way.add_argument("--rule", metavar="R", help="only records that break this rule")
 
 
 def _add_ingest(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
@@ -155,8 +181,42 @@ def _audit(given: argparse.Namespace, settings: Settings, console: Console) -> i
     from operate.show import show_findings
     from operate.stack import kafka_at_hand
 
-    with kafka_at_hand(settings, lambda line: print(line, file=sys.stderr)) as reachable:
+    with kafka_at_hand(settings, _on_stderr) as reachable:
         return show_findings(reachable, given.json, console)
+
+
+def _quarantine_list(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from operate.quarantine import list_refused
+
+    return list_refused(settings, given.rule, given.samples, given.json, console)
+
+
+def _quarantine_replay(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from lakehouse.session import spark_session
+    from lakehouse.streams import Stop
+    from operate.quarantine import replay, show_replay
+
+    stop = Stop().listen()
+    with spark_session("storefront replay", settings) as spark:
+        done = replay(spark, settings, given.rule, given.dry_run, _on_stderr, stop)
+    return show_replay(done, given.dry_run, given.json, console)
+
+
+def _rebuild(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from gold.topics import SalesTopic
+    from lakehouse.session import spark_session
+    from lakehouse.streams import Stop
+    from operate.rebuild import rebuild, show_outcome
+    from operate.stack import kafka_at_hand
+
+    stop = Stop().listen()
+    with kafka_at_hand(settings, _on_stderr) as reachable, spark_session("storefront rebuild", reachable) as spark:
+        outcome = rebuild(given.layer, spark, reachable, SalesTopic(reachable), given.dry_run, _on_stderr, stop)
+    return show_outcome(outcome, given.dry_run, given.json, console)
+
+
+def _on_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _bench_latency(given: argparse.Namespace, settings: Settings, console: Console) -> int:

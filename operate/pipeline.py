@@ -18,13 +18,15 @@ from bronze.records import bronze_rows
 from bronze.source import kafka_stream
 from gold.aggregate import Aggregation
 from gold.job import aggregate
-from gold.rounds import in_rounds
 from gold.topics import SalesTopic
 from lakehouse.jobs import in_session
+from lakehouse.rounds import in_rounds
 from lakehouse.settings import Settings
 from lakehouse.streams import Position, Stop, run
 from operate.pulse import Laps, Pulse
+from operate.take_over import finish_begun
 from silver.job import refine
+from silver.quality import QualityLog
 from silver.refine import Refinement
 
 log = logging.getLogger("lakehouse")
@@ -32,17 +34,20 @@ log = logging.getLogger("lakehouse")
 
 def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
     """Takes the lake over as it is, catches up layer by layer, then runs the steps together until stopped."""
+    topic = SalesTopic(settings)
+    finish_begun(spark, settings, topic, log.info)
     landing = Landing(spark, settings)
     refinement = Refinement(spark, settings)
-    aggregation = Aggregation(spark, settings, SalesTopic(settings))
+    aggregation = Aggregation(spark, settings, topic)
+    quality = QualityLog(spark, settings)
     pulse = Pulse(settings)
 
     log.info("pipeline: silver and gold catch up with what is in the tables")
-    refine(spark, settings, refinement, stop, once=True)
+    refine(spark, settings, refinement, quality, stop, once=True)
     aggregate(spark, settings, aggregation, stop, once=True)
 
     def step(batch: DataFrame, end: Position) -> None:
-        now, laps = datetime.now(UTC), Laps()
+        now, laps = landing.after_all_before(datetime.now(UTC)), Laps()
         judged = refinement.judge(bronze_rows(batch, now))
         laps.end("judge")
         change = aggregation.revise(judged.purchases, refinement.version, now)
@@ -52,15 +57,16 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
         bronze_version = landing.land(judged.records, end, judged.by_partition)
         laps.end("land")
         silver_version = refinement.write(judged, bronze_version, now)
+        quality.add(silver_version, refinement.note)
         laps.end("write")
         aggregation.settle(change, silver_version)
         judged.release()
-        pulse.beat(judged, change, end, laps.lasted_s)
+        pulse.beat(judged, change, end, laps.lasted_s, quality.warnings)
 
     if not stop.is_set():
         log.info("pipeline: running")
         pulse.ready(landing.read)
-        with in_rounds(aggregation, settings.gold_round_s, stop):
+        with in_rounds((aggregation.upsert, quality.write), settings.round_s, stop):
             run("pipeline", kafka_stream(spark, settings, landing.read), step, settings, stop, once=False)
 
 

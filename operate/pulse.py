@@ -15,7 +15,7 @@ from lakehouse.settings import Settings
 if TYPE_CHECKING:
     from gold.aggregate import Change
     from lakehouse.streams import Position
-    from silver.refine import Judged
+    from silver.judge import Judged
 
 
 def pulse_file(settings: Settings) -> Path:
@@ -72,16 +72,19 @@ class Pulse:
         self._pulse |= {"running": True, "read": read}
         self._write()
 
-    def beat(self, judged: Judged, change: Change, end: Position, steps_s: dict[str, float]) -> None:
-        """:param steps_s: how long each step of the batch took."""
+    def beat(
+        self, judged: Judged, change: Change, end: Position, steps_s: dict[str, float], warnings: list[str]
+    ) -> None:
+        """:param steps_s: how long each step of the batch took.
+        :param warnings: what is out of its band in the newest records (silver.quality).
+        """
         self._pulse["batches"] += 1
-        self._pulse["records"] += sum(judged.by_partition.values())
-        self._pulse["events"] += len(judged.events)
-        self._pulse["duplicates"] += judged.copies
-        self._pulse["quarantined"] += judged.refused
+        for name in ("records", "events", "duplicates", "quarantined"):
+            self._pulse[name] += judged.counts[name]
         self._pulse["purchases"] += len(judged.purchases)
         self._pulse["sales_published"] += len(change.rows)
         self._pulse |= {"read": end, "batch_s": round(sum(steps_s.values()), 3), "steps_s": steps_s}
+        self._pulse["warnings"] = warnings
         self._write()
 
     def _write(self) -> None:

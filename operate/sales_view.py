@@ -56,7 +56,10 @@ class SalesView:
 
     def _take_in(self, record: Message) -> None:
         key, value, headers = record.key(), record.value(), dict(record.headers() or [])
-        if record.error() is not None or key is None or value is None:
+        if record.error() is not None or key is None:
+            return
+        if value is None:
+            self._forget(key, int(headers.get("revision") or 0))
             return
         row = json.loads(value)
         product, revision = row["product_id"], row["revision"]
@@ -67,9 +70,16 @@ class SalesView:
         self._units[product] += units - (old[2] if old else 0)
         self._revenue[product] += revenue - (old[3] if old else 0)
         self._sales[key] = (revision, product, units, revenue)
-        paid_at_s = int(headers["paid_at_us"] or 0) / 1e6
+        paid_at_s = int(headers.get("paid_at_us") or 0) / 1e6
         if paid_at_s >= self._since_s:
             self.freshness_s.append(time.time() - paid_at_s)
+
+    def _forget(self, key: bytes, revision: int) -> None:
+        old = self._sales.get(key)
+        if old is not None and old[0] < revision:
+            self._units[old[1]] -= old[2]
+            self._revenue[old[1]] -= old[3]
+            del self._sales[key]
 
     def top(self, count: int) -> list[Product]:
         """The products of which most was sold."""

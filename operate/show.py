@@ -9,16 +9,18 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from bronze.source import held_offsets
-from lakehouse.errors import LakehouseError
+from lakehouse.errors import LakehouseError, TableError
 from lakehouse.settings import Settings
 from lakehouse.tables import TABLES, find_table
 from lakehouse.wire import plain
 from operate.audit import audit
-from operate.lake import commits_of, open_table, query
+from operate.lake import commits_of, open_table, query, rows_of
 from operate.pulse import is_running, read_pulse
 from operate.summary import show_audit
+from silver.quality import newest, out_of_band, totals
 
 _CELL = 60
+_SPAN = ((min, "first_event_at"), (max, "last_event_at"))
 
 
 def tables(settings: Settings, as_json: bool, console: Console) -> int:
@@ -33,7 +35,7 @@ def tables(settings: Settings, as_json: bool, console: Console) -> int:
         files = len(opened.file_uris())
         row = {"rows": opened.count(), "version": opened.version(), "files": files, "one_row_per": table.grain}
         rows.append({"table": table.name} | row)
-    return _print(rows, as_json, console)
+    return print_rows(rows, as_json, console)
 
 
 def history(name: str, limit: int, settings: Settings, as_json: bool, console: Console) -> int:
@@ -48,14 +50,14 @@ def history(name: str, limit: int, settings: Settings, as_json: bool, console: C
         }
         for commit in commits_of(find_table(name), settings, limit)
     ]
-    return _print(rows, as_json, console)
+    return print_rows(rows, as_json, console)
 
 
 def sql(text: str, as_of: str | None, settings: Settings, as_json: bool, console: Console) -> int:
     """The answer to a query."""
     relation = query(text, settings, as_of)
-    rows = [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
-    return _print(rows, as_json, console, relation.columns)
+    rows = [dict(zip(relation.columns, row, strict=True)) for row in rows_of(relation)]
+    return print_rows(rows, as_json, console, relation.columns)
 
 
 def show_findings(settings: Settings, as_json: bool, console: Console) -> int:
@@ -72,7 +74,9 @@ def status(settings: Settings, as_json: bool, console: Console) -> int:
     pulse = read_pulse(settings)
     running = is_running(pulse)
     state: dict[str, Any] = {"running": running, "home": str(settings.home), "lake": settings.lake_url}
-    state |= {name: value for name, value in pulse.items() if name not in ("running", "written_at_s", "read")}
+    state |= {
+        name: value for name, value in pulse.items() if name not in ("running", "written_at_s", "read", "warnings")
+    }
     if running and settings.kafka_bootstrap:
         state["kafka"] = settings.kafka_bootstrap
         end = held_offsets(settings).end
@@ -81,15 +85,57 @@ def status(settings: Settings, as_json: bool, console: Console) -> int:
             for topic, partitions in end.items()
             for partition, at in partitions.items()
         )
+    quality = _quality(settings)
+    state["quality"] = quality
     if as_json:
         print(json.dumps(state, default=plain))
         return 0
     for name, value in state.items():
-        console.print(f"{name:<16} {value}", highlight=False, soft_wrap=True)
+        if name != "quality":
+            console.print(f"{name:<16} {value}", highlight=False, soft_wrap=True)
+    if quality:
+        _print_quality(quality, console)
     return 0
 
 
-def _print(rows: list[dict[str, Any]], as_json: bool, console: Console, columns: list[str] | None = None) -> int:
+def _quality(settings: Settings) -> dict[str, Any]:
+    """Totals of the newest batches in silver.quality_log, and what is out of its band; empty without a batch."""
+    try:
+        relation = query("SELECT * FROM silver.quality_log ORDER BY silver_version DESC LIMIT 10000", settings)
+    except TableError:
+        return {}
+    rows = newest([dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()], settings)
+    if not rows:
+        return {}
+    sums = totals(rows)
+    first, last = (
+        (pick(at for row in rows if (at := row[name])) for pick, name in _SPAN) if sums["events"] else (None, None)
+    )
+    ends = {
+        "batches": len(rows),
+        "first_event_at": first,
+        "last_event_at": last,
+        "warnings": out_of_band(sums, settings),
+    }
+    return sums | ends
+
+
+def _print_quality(quality: dict[str, Any], console: Console) -> None:
+    console.print(f"\nthe newest {quality['batches']:,} batches", style="bold", highlight=False)
+    for name in ("records", "events", "duplicates", "quarantined", "late"):
+        share = quality[name] / quality["records"] if quality["records"] else 0.0
+        console.print(f"{name:<16} {quality[name]:>12,}   {share:7.2%}", highlight=False)
+    for rule, records in quality["reasons"].items():
+        console.print(f"  {rule:<22} {records:>4,}", highlight=False)
+    for name, rate in quality["null_rates"].items():
+        console.print(f"without {name:<16} {rate:>13.2%}", highlight=False)
+    console.print(f"event_at         {quality['first_event_at']} to {quality['last_event_at']}", highlight=False)
+    for warning in quality["warnings"]:
+        console.print(f"WARNING: {warning}", style="yellow", highlight=False, soft_wrap=True)
+
+
+def print_rows(rows: list[dict[str, Any]], as_json: bool, console: Console, columns: list[str] | None = None) -> int:
+    """A grid with a line per row, or JSON. Out: 0."""
     if as_json:
         print(json.dumps(rows, default=plain))
         return 0

@@ -52,6 +52,7 @@ class Stack:
                 self.settings.logs / "pipeline.log",
                 self.settings.as_environment(),
                 stop_timeout_s=60.0,
+                gives_way=True,
             )
         )
 

@@ -16,6 +16,7 @@ import psutil
 
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
+from operate.pause import pause_wanted
 from operate.services import process
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _HEALTHY_AFTER_S = 1.0, 30.0, 60.0
@@ -25,7 +26,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Program:
-    """:param stop_timeout_s: how long it may take to end after SIGTERM before it is killed."""
+    """:param stop_timeout_s: how long it may take to end after SIGTERM before it is killed.
+    :param gives_way: it writes the lake, and is stopped while a command has to (operate.pause).
+    """
 
     name: str
     command: list[str]
@@ -33,6 +36,7 @@ class Program:
     environment: dict[str, str] = field(default_factory=dict)
     restart: bool = True
     stop_timeout_s: float = 30.0
+    gives_way: bool = False
 
 
 @dataclass
@@ -42,6 +46,7 @@ class _Running:
     started_s: float
     pause_s: float = _FIRST_PAUSE_S
     restart_at_s: float | None = None
+    gave_way: bool = False
 
 
 class Supervisor:
@@ -78,10 +83,15 @@ class Supervisor:
         return self._running[name].process.poll()
 
     def watch(self) -> None:
-        """Looks at all programs once: says which died, and starts those again whose pause is over."""
-        now_s = time.monotonic()
+        """Looks at all programs once: says which died, and starts those again whose pause is over; those that give way
+        are stopped while a command has to write.
+        """
+        now_s, wanted = time.monotonic(), pause_wanted(self._settings)
         for running in self._running.values():
             program, code = running.program, running.process.poll()
+            if program.gives_way and (wanted or running.gave_way):
+                self._give_way(running, wanted)
+                continue
             if code is None or not program.restart:
                 continue
             if running.restart_at_s is None:
@@ -98,6 +108,18 @@ class Supervisor:
                 running.process, running.started_s = _spawn(program), now_s
                 running.restart_at_s = None
                 self._note()
+
+    def _give_way(self, running: _Running, wanted: str | None) -> None:
+        program = running.program
+        if wanted and not running.gave_way:
+            self._say(f"{program.name} stops for {wanted}")
+            _end(running.process.pid, program.stop_timeout_s, running.process)
+            _kill_session(running.process.pid)
+            running.gave_way, running.restart_at_s = True, None
+        elif not wanted:
+            self._say(f"{program.name} starts again")
+            running.process, running.started_s, running.gave_way = _spawn(program), time.monotonic(), False
+            self._note()
 
     def stop(self, name: str) -> None:
         """Asks a program to end, and kills it with all that it started when it does not."""

@@ -1,4 +1,4 @@
-"""Which event a record tells of: a hash over its nine normalised values (docs/decisions/0001-event-identity.md)."""
+"""Which event a record tells of: a hash of what it says (docs/decisions/0001-event-identity.md)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NULL_MARK = "-"
 
 
 @cache
-def event_id() -> Column:
+def content_hash() -> Column:
     """128 bits in hex, over the nine normalised columns of an event.
 
     Each value is written as `<length in bytes>:<UTF-8 text>` and a null as `-`, so that no two different events have

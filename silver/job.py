@@ -7,25 +7,32 @@ from datetime import UTC, datetime
 from pyspark.sql import DataFrame, SparkSession
 
 from lakehouse.jobs import run_job
+from lakehouse.rounds import in_rounds
 from lakehouse.settings import Settings
 from lakehouse.streams import Position, Stop, follow_table, last_whole_version
 from lakehouse.tables import BRONZE_EVENTS
+from silver.quality import QualityLog
 from silver.refine import Refinement
 
 
-def refine(spark: SparkSession, settings: Settings, refinement: Refinement, stop: Stop, once: bool) -> None:
+def refine(
+    spark: SparkSession, settings: Settings, refinement: Refinement, quality: QualityLog, stop: Stop, once: bool
+) -> None:
     """Refines what bronze has beyond what silver has read, and with `once` false what it gets, until stopped."""
 
     def step(batch: DataFrame, end: Position) -> None:
         judged = refinement.judge(batch)
-        refinement.write(judged, last_whole_version(end), datetime.now(UTC))
+        version = refinement.write(judged, last_whole_version(end), datetime.now(UTC))
+        quality.add(version, refinement.note)
         judged.release()
 
     follow_table("silver", BRONZE_EVENTS, refinement.read_version, step, spark, settings, stop, once)
 
 
 def follow(spark: SparkSession, settings: Settings, stop: Stop, once: bool) -> None:
-    refine(spark, settings, Refinement(spark, settings), stop, once)
+    refinement, quality = Refinement(spark, settings), QualityLog(spark, settings)
+    with in_rounds((quality.write,), settings.round_s, stop):
+        refine(spark, settings, refinement, quality, stop, once)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,9 @@ FIELDS = (
     "user_id",
     "user_session",
 )
+OWN_ID = "event_id"
+"""The field in which a producer may send an id of its own for the event."""
+
 _TIME = (
     r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d{1,9})?"
     r"( ?UTC| ?GMT|Z|[+-]\d{2}:?\d{2})?$"
@@ -64,7 +67,7 @@ def _parsing(max_value_bytes: int) -> tuple[Columns, Columns, Columns]:
 
 
 def with_values(records: DataFrame) -> DataFrame:
-    """Adds the text of each of the nine fields as `<name>_text`, its typed value, and `extras`.
+    """Adds the text of each of the nine fields as `<name>_text`, its typed value, `own_id`, and `extras`.
 
     In and out: one row per record with `fields`. event_at is UTC; price is USD. A value that cannot be read is null
     while its text is not: that difference is what the rules look at.
@@ -75,10 +78,11 @@ def with_values(records: DataFrame) -> DataFrame:
 
 @cache
 def _reading() -> tuple[Columns, Columns, Columns]:
-    known = F.array(*map(F.lit, FIELDS))
+    known = (*FIELDS, OWN_ID)
     exact = F.col("exact_price")
     return (
-        {f"{name}_text": _field(name) for name in FIELDS} | {"unknown": F.array_except(F.map_keys("fields"), known)},
+        {f"{name}_text": _field(name) for name in FIELDS}
+        | {"unknown": F.array_except(F.map_keys("fields"), F.array(*map(F.lit, known)))},
         {"exact_price": _decimal(F.col("price_text"))},
         {
             "event_at": _timestamp(F.col("event_time_text")),
@@ -90,7 +94,8 @@ def _reading() -> tuple[Columns, Columns, Columns]:
             "price": F.when(exact.try_cast(PRICE) == exact, exact).cast(PRICE),
             "user_id": F.col("user_id_text").try_cast("bigint"),
             "user_session": _composed(F.col("user_session_text")),
-            "extras": F.when(F.size("unknown") > 0, F.map_filter("fields", lambda name, _: ~name.isin(*FIELDS))),
+            "own_id": _composed(_field(OWN_ID)),
+            "extras": F.when(F.size("unknown") > 0, F.map_filter("fields", lambda name, _: ~name.isin(*known))),
         },
     )
 

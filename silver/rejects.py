@@ -12,6 +12,8 @@ from pyspark.sql import functions as F
 
 from lakehouse.settings import Settings
 
+LONGEST_OWN_ID = 256
+CONFLICT = "conflict"
 EVENT_TYPES = ("view", "cart", "remove_from_cart", "purchase")
 
 
@@ -72,6 +74,11 @@ RULES = (
             & (F.col("topic") != settings.unreadable_topic)
         ),
     ),
+    Rule(
+        "repeated_field",
+        "A field is named twice: which of its values is meant, nobody can tell.",
+        _is_object(lambda _: F.size(F.array_distinct(F.map_keys("fields"))) < F.size(F.map_keys("fields"))),
+    ),
     _missing("event_time"),
     _bad("event_time", "event_at", "event_time is no time such as 2019-10-01 00:00:00 UTC or ISO 8601."),
     Rule("event_time_before_2015", "event_time is before 2015.", lambda _: F.year("event_at") < 2015),
@@ -95,7 +102,20 @@ RULES = (
     _bad("price", "price", "price is not a number below 100 million with at most two decimals."),
     _missing("user_id"),
     _bad("user_id", "user_id", "user_id is not an integer of 64 bits."),
+    Rule(
+        "bad_event_id",
+        f"event_id, the producer's own, is longer than {LONGEST_OWN_ID} characters.",
+        lambda _: F.char_length("own_id") > LONGEST_OWN_ID,
+    ),
 )
+
+
+CONFLICTING_ID = Rule(
+    "conflicting_id",
+    "event_id, the producer's own, is that of an earlier event which says something else.",
+    lambda _: F.col("verdict") == CONFLICT,
+)
+"""Known only when a record that keeps all other rules is compared with the events before it (silver.refine)."""
 
 
 @functools.cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pyspark.sql import SparkSession
 
@@ -10,11 +12,20 @@ from lakehouse.settings import Settings
 from tests.flow.steps import Lake
 
 
-@pytest.fixture
-def lake(spark: SparkSession, settings: Settings) -> Lake:
+def small(home: Path) -> Settings:
     # No round of gold by the clock: only the one that ends a run.
-    small = settings.model_copy(update={"recent_s": 60, "recent_rows": 1000, "gold_round_s": 3600.0})
-    return Lake(spark, small)
+    return Settings(home=home, recent_s=60, recent_rows=1000, round_s=3600.0)
+
+
+@pytest.fixture
+def lake(spark: SparkSession, tmp_path: Path) -> Lake:
+    return Lake(spark, small(tmp_path / "home"))
+
+
+@pytest.fixture(scope="module")
+def shared_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """For what the tests of a module begin with: each goes on with a copy of its own."""
+    return Lake(spark, small(tmp_path_factory.mktemp("shared")))
 
 
 @pytest.fixture

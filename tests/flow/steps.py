@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 import gold.job
 import silver.job
@@ -25,8 +27,9 @@ from lakehouse.tables import (
     SILVER_QUARANTINE,
     Table,
 )
+from silver.quality import QualityLog
 from silver.refine import Refinement
-from tests.builders import Record, bronze_frame
+from tests.builders import INGESTED_AT, Record, bronze_frame
 
 Place = tuple[str, int, int]
 SILVER = (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE)
@@ -37,15 +40,20 @@ class FakeTopic:
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
+        self.withdrawn: dict[Key, int] = {}
         self.paid_at_us: list[dict[Key, int]] = []
 
     def publish(self, rows: list[Row], paid_at_us: dict[Key, int]) -> None:
         self.rows.extend(rows)
         self.paid_at_us.append(paid_at_us)
 
+    def withdraw(self, keys: list[Key], revision: int) -> None:
+        self.withdrawn |= dict.fromkeys(keys, revision)
+
     def newest(self) -> dict[Key, Row]:
         """What a reader has that keeps the highest revision of each key."""
-        return {key_of(row): row for row in sorted(self.rows, key=lambda row: row["revision"])}
+        newest = {key_of(row): row for row in sorted(self.rows, key=lambda row: row["revision"])}
+        return {key: row for key, row in newest.items() if row["revision"] > self.withdrawn.get(key, -1)}
 
 
 def key_of(row: Row) -> Key:
@@ -57,15 +65,20 @@ class Lake:
         self.spark, self.settings, self.topic = spark, settings, topic or FakeTopic()
         commits.create_tables(spark, (BRONZE_EVENTS,), settings)
 
-    def land(self, records: Iterable[Record]) -> int:
+    def land(self, records: Iterable[Record], ingested_at: datetime = INGESTED_AT) -> int:
         """One commit of one file in bronze, as bronze.land.Landing makes them, which would ask Kafka where to go on."""
-        rows = bronze_frame(self.spark, records).coalesce(1)
+        rows = bronze_frame(self.spark, records).withColumn("ingested_at", F.lit(ingested_at)).coalesce(1)
         return commits.append(rows, BRONZE_EVENTS, self.settings, {"position": {}})
+
+    def land_later(self, records: Iterable[Record]) -> int:
+        """As `land`, a second after it."""
+        return self.land(records, INGESTED_AT + timedelta(seconds=1))
 
     def refine(self, refinement: Refinement | None = None) -> Refinement:
         """Silver reads all that bronze has. Without a refinement, as a process that was just started."""
         refinement = refinement or Refinement(self.spark, self.settings)
-        silver.job.refine(self.spark, self.settings, refinement, Stop(), once=True)
+        quality = QualityLog(self.spark, self.settings)
+        silver.job.refine(self.spark, self.settings, refinement, quality, Stop(), once=True)
         return refinement
 
     def aggregate(self, aggregation: Aggregation | None = None) -> Aggregation:
@@ -109,6 +122,8 @@ class Lake:
         """Each record of bronze is in exactly one table of silver, once."""
         place = ("topic", "partition", "offset")
         in_silver = Counter(row for table in SILVER for row in self.rows(table, *place))
+        replayed = self.rows(SILVER_QUARANTINE, *place, "replayed_at")
+        in_silver -= Counter(tuple(row) for *row, replayed_at in replayed if replayed_at is not None)
         assert in_silver == Counter(self.rows(BRONZE_EVENTS, *place))
         assert set(in_silver.values()) <= {1}
 

@@ -33,7 +33,7 @@ def test_a_copy_is_found_in_its_batch_in_the_next_one_and_after_memory_has_let_g
     # A new process remembers the last minute before the newest event: the copy is a month older.
     lake.land(records([SPELLED_OTHERWISE, MONTH_LATER, event(price="9.99")], first_offset=4))
     refinement = lake.refine()
-    assert not refinement._seen._recent.covers(0)
+    assert not refinement._judge._seen._recent.covers(0)
     assert (len(events(lake)), copies(lake)) == (3, [1, 2, 4, 5])
 
     first_id = next(id_ for _, id_, offset in events(lake) if offset == 0)
@@ -47,7 +47,7 @@ def test_a_copy_is_found_after_a_full_memory_has_let_go_of_its_event(lake: Lake)
     newer = [event(event_time=f"2019-10-02 {n // 60 % 24:02}:{n % 60:02}:00 UTC", user_id=n) for n in range(1100)]
     lake.land(records([COPY, *newer]))
     refinement = lake.refine()
-    horizon_us = refinement._seen._recent.horizon_us
+    horizon_us = refinement._judge._seen._recent.horizon_us
     assert horizon_us is not None, "the memory is not full"
 
     lake.land(records([COPY, newer[0], newer[-1]], first_offset=2000))

@@ -54,7 +54,7 @@ def landed(spark: SparkSession, one_file_a_batch: None, tmp_path_factory: pytest
     """Silver has read the first commit of bronze and gold has read it there. Two more commits wait, each with new
     events, a copy, and a refused record; the second has a purchase for a window of the first."""
     home = tmp_path_factory.mktemp("landed")
-    lake = Lake(spark, Settings(home=home, recent_s=60, recent_rows=1000, gold_round_s=3600))
+    lake = Lake(spark, Settings(home=home, recent_s=60, recent_rows=1000, round_s=3600))
     first = [sold(1, 1, "5.00"), sold(1, 2, "6.00"), event(), event()]
     lake.land(records(first))
     lake.refine()

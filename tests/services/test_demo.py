@@ -41,7 +41,7 @@ def test_a_demo_that_is_interrupted_goes_on_and_one_that_is_wiped_is_gone(tmp_pa
 
     second = _lakehouse(["demo", "--files", str(tmp_path / "input")], home)
     assert "resumed at" in second or "pass 2" in second, second
-    assert second.count("holds") == 3
+    assert second.count("holds") == 4
     settings = Settings(home=home)
     landed = ask("SELECT count(*) FROM bronze.events", settings)[0][0]
     assert landed == rows if "resumed at" in second else landed == 2 * rows

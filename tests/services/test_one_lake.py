@@ -32,7 +32,7 @@ def test_a_lake_is_handed_from_the_pipeline_to_the_jobs_and_back(tmp_path: Path)
     demo = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert "pass 1" in demo.stdout
-    assert demo.stdout.count("holds") == 3
+    assert demo.stdout.count("holds") == 4
     assert _rows(settings) == {"bronze": 45_029, "events": 42_809, "duplicates": 2_220, "quarantine": 0}
     sales = _sales(settings)
     assert sales["purchases"] == 3_027

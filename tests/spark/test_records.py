@@ -51,11 +51,12 @@ def test_an_event_has_typed_values_and_nulls_where_nothing_was_given(spark: Spar
         price="05.1",
     )
     bare = event(category_id=None, category_code="", brand=" ", user_session=MISSING)
-    rows = read_records(bronze_frame(spark, records([full, bare])), settings).withColumn("is_copy", F.lit(False))
+    rows = read_records(bronze_frame(spark, records([full, bare])), settings).withColumn("verdict", F.lit("new"))
     expected = spark.createDataFrame(
         [
             (
                 id_of(records([full])[0].value or b""),
+                None,
                 datetime(2019, 10, 31, 22, 59, 59, 123456, tzinfo=UTC),
                 datetime(2019, 10, 31, tzinfo=UTC).date(),
                 "view",
@@ -75,6 +76,7 @@ def test_an_event_has_typed_values_and_nulls_where_nothing_was_given(spark: Spar
             ),
             (
                 id_of(records([bare])[0].value or b""),
+                None,
                 datetime(2019, 10, 1, tzinfo=UTC),
                 datetime(2019, 10, 1, tzinfo=UTC).date(),
                 "view",
@@ -134,7 +136,8 @@ def test_a_refused_record_keeps_its_bytes_its_place_and_its_reasons(spark: Spark
         record(b"\xff\x00", 7, partition=2),
         record(None, 8, topic="store-events-unreadable"),
     ]
-    judged = read_records(bronze_frame(spark, [*refused, record(event(), 9)]), settings)
+    read = read_records(bronze_frame(spark, [*refused, record(event(), 9)]), settings)
+    judged = read.withColumn("verdict", F.lit("new"))
     expected = spark.createDataFrame(
         [
             (b"\xff\x00", "store-events", 2, 7, KAFKA_AT, ["invalid_utf8"], INGESTED_AT, None),

@@ -49,6 +49,11 @@ CASES = [
     case("a cart", event(event_type="cart")),
     case("a removal", event(event_type="remove_from_cart")),
     case("a purchase", event(event_type="purchase")),
+    case("an id of the producer's own", event(event_id="order-7/line-1")),
+    case("an id of the producer's own of 256 characters", event(event_id="x" * 256)),
+    case("an id of the producer's own of 257", event(event_id="x" * 257), "bad_event_id"),
+    case("an unknown field twice", with_raw("x", '1,"x":2'), "repeated_field"),
+    case("a price twice", with_raw("price", '1.00,"price":2.00'), "repeated_field"),
     # The value as a whole.
     case("no value", None, "empty_value"),
     case("an empty value", b"", "empty_value"),

@@ -78,7 +78,7 @@ def test_settings_handed_to_a_process_as_its_environment_are_the_same_there(
         home=tmp_path / "a home",
         lake="s3a://bucket/lake",
         kafka_bootstrap="one:9092,two:9092",
-        gold_round_s=0.5,
+        round_s=0.5,
         sales_window_s=300,
     )
     for name, value in given.as_environment().items():

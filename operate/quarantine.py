@@ -1,0 +1,178 @@
+"""`lakehouse quarantine list | replay`: what was refused and why, and its way back after a fix."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from rich.console import Console
+
+from lakehouse import commits
+from lakehouse.errors import InputError
+from lakehouse.manifests import refuse_unfinished
+from lakehouse.settings import Settings
+from lakehouse.streams import Stop
+from lakehouse.tables import SILVER_EVENTS
+from lakehouse.wire import plain
+from operate.lake import query
+from operate.pause import writers_paused
+from operate.show import print_rows
+from silver.judge import Judge, Judged
+from silver.refine import Refinement
+from silver.rejects import CONFLICTING_ID, RULES
+from silver.replay import after, refused_records
+from silver.rows import replayed_rows
+
+Say = Callable[[str], None]
+
+_SENTENCES = {rule.name: rule.sentence for rule in (*RULES, CONFLICTING_ID)}
+_SAMPLE_BYTES = 200
+_DAYS = 14
+
+
+def list_refused(settings: Settings, rule: str | None, samples: int, as_json: bool, console: Console) -> int:
+    """Prints what is refused today: by rule, by the day on which it was first seen, and the newest as samples.
+
+    :raises InputError: no such rule.
+    """
+    _known(rule)
+    chosen = "replayed_at IS NULL" + (f" AND list_contains(reasons, '{rule}')" if rule else "")
+    by_rule = _rows(
+        f"""SELECT unnest(reasons) AS rule, count(*) AS records, min(first_seen_at) AS first_at,
+                   max(first_seen_at) AS last_at
+            FROM silver.quarantine WHERE {chosen} GROUP BY 1 ORDER BY 2 DESC, 1""",
+        settings,
+    )
+    by_day = _rows(
+        f"""SELECT first_seen_at::DATE AS first_seen_on, count(*) AS records FROM silver.quarantine WHERE {chosen}
+            GROUP BY 1 ORDER BY 1 DESC LIMIT {_DAYS}""",
+        settings,
+    )
+    newest = _rows(
+        f"""SELECT topic || '[' || partition || ']@' || "offset" AS place, first_seen_at, reasons,
+                   octet_length(value) AS size_bytes, value[1:{_SAMPLE_BYTES}] AS value
+            FROM silver.quarantine WHERE {chosen}
+            ORDER BY first_seen_at DESC, topic, partition, "offset" LIMIT {int(samples)}""",
+        settings,
+    )
+    ((refused, replayed),) = query(
+        f"SELECT count(*) FILTER ({chosen}), count(*) FILTER (replayed_at IS NOT NULL) FROM silver.quarantine", settings
+    ).fetchall()
+    for row in by_rule:
+        row["sentence"] = _SENTENCES.get(row["rule"], "")
+    if as_json:
+        facts = {"records": refused, "replayed": replayed, "by_rule": by_rule, "by_day": by_day, "samples": newest}
+        print(json.dumps(facts, default=plain))
+        return 0
+    console.print(f"{refused:,} records are refused; {replayed:,} others were replayed", highlight=False)
+    for rows in (by_rule, by_day, newest):
+        if rows:
+            console.print()
+            print_rows(rows, False, console)
+    return 0
+
+
+@dataclass(frozen=True)
+class Replay:
+    """:param before: rule -> records that break it, of those that were judged.
+    :param after: the same by today's rules.
+    :param events: records that are refused no longer, and are new events.
+    :param copies: records that are refused no longer, and are copies of an event.
+    """
+
+    records: int
+    before: dict[str, int]
+    after: dict[str, int]
+    events: int
+    copies: int
+
+
+def replay(spark: SparkSession, settings: Settings, rule: str | None, dry_run: bool, say: Say, stop: Stop) -> Replay:
+    """Judges what is refused by today's rules, and moves what is refused no longer into the other tables of silver.
+
+    What is still refused stays, with today's reasons. Again, it changes nothing. Gold counts what has come out as it
+    counts late events.
+
+    :raises InputError: no such rule.
+    :raises LockedError: a writer of silver does not give way.
+    """
+    _known(rule)
+    refuse_unfinished(spark, settings)
+    if dry_run:
+        judge = Judge(spark, settings, commits.last_note(spark, SILVER_EVENTS, settings))
+        return _replay(spark, settings, rule, judge.judge, judge.remember, say, stop)
+    with writers_paused(settings, ("silver",), "the replay of the quarantine", say):
+        refinement = Refinement(spark, settings)
+
+        def settle(judged: Judged) -> None:
+            now = datetime.now(UTC)
+            if not replayed_rows(judged.records, now).isEmpty():
+                refinement.write_replayed(judged, now)
+
+        return _replay(spark, settings, rule, refinement.judge, settle, say, stop)
+
+
+def _replay(
+    spark: SparkSession,
+    settings: Settings,
+    rule: str | None,
+    judge: Callable[[DataFrame], Judged],
+    settle: Callable[[Judged], None],
+    say: Say,
+    stop: Stop,
+) -> Replay:
+    """In lots of `max_batch_rows`, each of which is committed before the next is judged."""
+    refused = refused_records(spark, settings, rule)
+    total, done = refused.count(), 0
+    before: Counter[str] = Counter()
+    later: Counter[str] = Counter()
+    events = copies = 0
+    place: tuple[Any, ...] | None = None
+    while done < total and not stop.is_set():
+        lot = after(refused, place, settings.max_batch_rows)
+        judged = judge(lot)
+        columns = judged.records.select("first_seen_at", "topic", "partition", "offset", "old_reasons").toArrow()
+        settle(judged)
+        judged.release()
+        before.update(reason for reasons in columns["old_reasons"].to_pylist() for reason in reasons)
+        later.update(judged.counts["reasons"])
+        events += judged.counts["events"]
+        copies += judged.counts["duplicates"]
+        done += columns.num_rows
+        names = ("first_seen_at", "topic", "partition", "offset")
+        place = max(zip(*(columns[name].to_pylist() for name in names), strict=True))
+        say(f"{done:,} of {total:,} refused records judged")
+    return Replay(done, dict(before.most_common()), dict(later.most_common()), events, copies)
+
+
+def show_replay(done: Replay, dry_run: bool, as_json: bool, console: Console) -> int:
+    """Prints the counts before and after."""
+    if as_json:
+        print(json.dumps(asdict(done) | {"dry_run": dry_run}))
+        return 0
+    rules = {rule: (done.before.get(rule, 0), done.after.get(rule, 0)) for rule in {**done.before, **done.after}}
+    rows = [{"rule": rule, "before": before, "after": now} for rule, (before, now) in rules.items()]
+    if rows:
+        print_rows(rows, False, console)
+    would = "would become" if dry_run else "became"
+    console.print(
+        f"{done.records:,} refused records judged: {done.events:,} {would} events, {done.copies:,} copies,"
+        f" {done.records - done.events - done.copies:,} stay refused",
+        highlight=False,
+    )
+    return 0
+
+
+def _known(rule: str | None) -> None:
+    if rule is not None and rule not in _SENTENCES:
+        raise InputError(f"There is no rule {rule!r}.", f"one of {', '.join(_SENTENCES)}")
+
+
+def _rows(sql: str, settings: Settings) -> list[dict[str, Any]]:
+    relation = query(sql, settings)
+    return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]

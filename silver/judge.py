@@ -1,0 +1,148 @@
+"""What becomes of each record of a batch: a new event, a copy of one, or refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from lakehouse.commits import Note
+from lakehouse.handover import Purchase, as_purchases, is_purchase, purchase_columns
+from lakehouse.settings import Settings
+from lakehouse.values import frame_of_columns
+from silver.events import read_records
+from silver.quality import Counts, count, null_mask
+from silver.rejects import CONFLICT
+from silver.rows import COPY, NEW, is_event
+from silver.seen import Event, SeenEvents
+
+PLACE = ("topic", "partition", "offset")
+ORDER = ("ingested_at_us", *PLACE)
+"""The order of the records in which the first of several with one id is the event. It is that of the commits of bronze,
+so that a batch may have any number of commits, and a rebuild comes to the same events."""
+
+Place = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A batch, each record of which is known to be an event, a copy or refused. Nothing is written yet.
+
+    :param records: bronze rows with `reasons` and `verdict`, held in memory until `release`.
+    :param by_partition: (topic, partition) -> records.
+    :param events: the new ones.
+    :param purchases: those among them, to hand on to gold.
+    """
+
+    records: DataFrame
+    held: DataFrame
+    by_partition: Counter[tuple[str, int]]
+    events: list[Event]
+    purchases: list[Purchase]
+    counts: Counts
+
+    def release(self) -> None:
+        self.held.unpersist()
+
+
+class Judge:
+    """Compares batches with the rules and with what silver.events has; writes nothing.
+
+    :param note: the newest of silver.events.
+    """
+
+    def __init__(self, spark: SparkSession, settings: Settings, note: Note) -> None:
+        self._settings = settings
+        self.clock_us: int | None = note.get("clock_us")
+        self._seen = SeenEvents(spark, settings, self.clock_us, note.get("own_ids", 0))
+
+    @property
+    def own_ids(self) -> int:
+        """How many events of silver have an id of their producer's."""
+        return self._seen.own_ids
+
+    def judge(self, records: DataFrame) -> Judged:
+        """In: bronze rows, none of which is in silver."""
+        held = read_records(records, self._settings).persist()
+        summary = _summary(held)
+        candidates = _events(summary)
+        known = self._seen.contents([event for event in candidates if event is not None])
+        others: dict[Place, str] = {}
+        accepted: list[int] = []
+        places = list(zip(*(summary[name].to_pylist() for name in PLACE), strict=True))
+        for row, event in enumerate(candidates):
+            if event is None:
+                continue
+            if event.event_id not in known:
+                known[event.event_id] = event.content
+                accepted.append(row)
+            else:
+                others[places[row]] = COPY if known[event.event_id] == event.content else CONFLICT
+        conflicts = sum(verdict == CONFLICT for verdict in others.values())
+        late_before_us = None if self.clock_us is None else self.clock_us - self._settings.late_s * 1_000_000
+        return Judged(
+            _with_verdict(held, others),
+            held,
+            Counter((topic, partition) for topic, partition, _ in places),
+            [event for row in accepted if (event := candidates[row]) is not None],
+            _purchases(summary.take(pa.array(accepted, pa.int64()))),
+            count(summary, accepted, conflicts, late_before_us),
+        )
+
+    def clock_after_us(self, judged: Judged) -> int | None:
+        """The store clock once the events of this batch are in silver.events; None while there is none."""
+        known_us = (self.clock_us, judged.counts["last_event_at_us"])
+        return max((at_us for at_us in known_us if at_us is not None), default=None)
+
+    def remember(self, judged: Judged) -> None:
+        """The events of this batch are in silver.events now."""
+        self.clock_us = self.clock_after_us(judged)
+        self._seen.remember(judged.events)
+
+
+def _summary(records: DataFrame) -> pa.Table:
+    """What is decided about in the driver: a row per record, in ORDER."""
+    columns = records.select(
+        *PLACE,
+        F.unix_micros("ingested_at").alias("ingested_at_us"),
+        "content_id",
+        "reasons",
+        null_mask().alias("nulls"),
+        *purchase_columns(),
+        F.coalesce(is_event() & is_purchase(), F.lit(False)).alias("is_purchase"),
+    )
+    return columns.toArrow().sort_by([(name, "ascending") for name in ORDER])
+
+
+def _events(summary: pa.Table) -> list[Event | None]:
+    """A value per row of the summary; None for a record that breaks a rule."""
+    ids, contents, times_us = (summary[name].to_pylist() for name in ("event_id", "content_id", "event_at_us"))
+    return [
+        None if event_id is None else Event(event_id, content or event_id, at_us)
+        for event_id, content, at_us in zip(ids, contents, times_us, strict=True)
+    ]
+
+
+def _purchases(summary: pa.Table) -> list[Purchase]:
+    return as_purchases(summary.filter(summary["is_purchase"]).select(Purchase._fields))
+
+
+def _with_verdict(records: DataFrame, others: dict[Place, str]) -> DataFrame:
+    """:param others: the verdicts that are not NEW, by place."""
+    if not others:
+        return records.withColumn("verdict", F.lit(NEW))
+    topics, partitions, offsets = zip(*others, strict=True)
+    verdicts = frame_of_columns(
+        records.sparkSession,
+        {
+            "topic": (pa.string(), topics),
+            "partition": (pa.int32(), partitions),
+            "offset": (pa.int64(), offsets),
+            "verdict": (pa.string(), list(others.values())),
+        },
+    )
+    found = records.join(F.broadcast(verdicts), list(PLACE), how="left")
+    return found.withColumn("verdict", F.coalesce("verdict", F.lit(NEW)))

@@ -1,0 +1,124 @@
+"""What was refused comes back once its rule is mended: the same record, at its own place, once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from lakehouse import commits
+from lakehouse.errors import InputError
+from lakehouse.settings import Settings
+from lakehouse.streams import Stop
+from lakehouse.tables import SILVER_DUPLICATES, SILVER_EVENTS, SILVER_QUARANTINE
+from operate.quarantine import Replay, list_refused, replay
+from tests.builders import event, purchase, records
+from tests.flow.steps import Lake
+from tests.flow.test_crashes import Crash, Crashing
+
+LARGE = purchase(event_time="2019-10-01 00:00:30 UTC", user_id=2, price="4.00", note="x" * 200)
+STRICT = 300
+"""Bytes: smaller than LARGE, larger than the others."""
+
+
+def with_rule(lake: Lake, max_value_bytes: int) -> Lake:
+    """The same lake under another rule of size, which stands for a rule and its fix."""
+    return Lake(lake.spark, lake.settings.model_copy(update={"max_value_bytes": max_value_bytes}), lake.topic)
+
+
+def replayed(lake: Lake, rule: str | None = None, *, dry_run: bool = False) -> Replay:
+    return replay(lake.spark, lake.settings, rule, dry_run, lambda _line: None, Stop())
+
+
+@pytest.fixture(scope="module")
+def refused(shared_lake: Lake) -> Lake:
+    """A purchase, and twice a larger one, of which the small rule refuses both; and what no rule lets pass."""
+    strict = with_rule(shared_lake, STRICT)
+    strict.land(records([purchase(price="1.00"), LARGE, LARGE, b"{", event(price="free", note="x" * 300)]))
+    strict.refine()
+    strict.aggregate()
+    assert len(strict.rows(SILVER_QUARANTINE)) == 4
+    return strict
+
+
+@pytest.fixture
+def mended(refused: Lake, tmp_path: Path) -> Lake:
+    return with_rule(refused.copy(tmp_path / "home"), 1_000_000)
+
+
+def test_a_replay_after_the_fix_moves_what_is_refused_no_longer(mended: Lake) -> None:
+    seen = mended.rows(SILVER_QUARANTINE, "offset", "first_seen_at")
+    done = replayed(mended)
+    assert done == Replay(4, {"too_large": 3, "not_json": 1}, {"not_json": 1, "bad_price": 1}, events=1, copies=1)
+    assert mended.rows(SILVER_EVENTS, "offset") == [(0,), (1,)], "the first copy, at its own place"
+    assert mended.rows(SILVER_DUPLICATES, "offset") == [(2,)]
+    reasons = {offset: row for offset, *row in mended.rows(SILVER_QUARANTINE, "offset", "reasons", "replayed_at")}
+    assert [offset for offset, (_, at) in reasons.items() if at is not None] == [1, 2]
+    assert reasons[3] == [("not_json",), None] and reasons[4] == [("bad_price",), None], "today's reasons"
+    assert mended.rows(SILVER_QUARANTINE, "offset", "first_seen_at") == seen
+    mended.aggregate()
+    assert sorted(str(row["revenue"]) for row in mended.sales().values()) == ["5.00"]
+    mended.assert_published()
+
+
+def test_a_second_replay_changes_nothing(mended: Lake) -> None:
+    replayed(mended)
+    versions = [mended.version(table) for table in (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE)]
+    again = replayed(mended)
+    assert (again.records, again.events, again.copies) == (2, 0, 0)
+    assert [mended.version(table) for table in (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE)] == versions
+
+
+def test_a_dry_run_tells_the_same_and_writes_nothing(mended: Lake) -> None:
+    versions = [mended.version(table) for table in (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE)]
+    would = replayed(mended, dry_run=True)
+    assert [mended.version(table) for table in (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE)] == versions
+    assert would == replayed(mended)
+
+
+def test_only_the_records_that_break_a_rule(mended: Lake) -> None:
+    assert replayed(mended, "not_json") == Replay(1, {"not_json": 1}, {"not_json": 1}, 0, 0)
+    assert replayed(mended, "too_large").records == 3
+    with pytest.raises(InputError, match="too_big"):
+        replayed(mended, "too_big")
+
+
+def test_lots_of_one_record_end_in_the_same_rows(mended: Lake, tmp_path: Path) -> None:
+    small = mended.copy(tmp_path / "in small lots")
+    small.settings = small.settings.model_copy(update={"max_batch_rows": 1})
+    assert replayed(small) == replayed(mended)
+    for table in (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE):
+        assert small.stable_rows(table) == mended.stable_rows(table)
+
+
+def test_a_replay_that_dies_is_taken_back_and_done_again(mended: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the commit to events, when those to duplicates and to quarantine are done."""
+    crash = Crashing(3, "before")
+    with monkeypatch.context() as patch, pytest.raises(Crash):
+        patch.setattr(commits, "append", crash.around(commits.append))
+        patch.setattr(commits, "merge", crash.around(commits.merge))
+        replayed(mended)
+    done = replayed(mended)
+    assert (done.events, done.copies) == (1, 1)
+    assert mended.rows(SILVER_DUPLICATES, "offset") == [(2,)]
+    assert [row[1] for row in mended.rows(SILVER_QUARANTINE, "offset", "replayed_at")].count(None) == 2
+
+
+def test_the_list_has_rules_days_and_samples(mended: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+    replayed(mended)
+    assert list_refused(mended.settings, None, 1, True, Console()) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["records"], facts["replayed"]) == (2, 2)
+    assert {row["rule"]: row["records"] for row in facts["by_rule"]} == {"not_json": 1, "bad_price": 1}
+    assert all(row["sentence"] for row in facts["by_rule"])
+    assert [row["records"] for row in facts["by_day"]] == [2]
+    assert [(row["place"], row["value"]) for row in facts["samples"]] == [("store-events[0]@3", "{")]
+    assert list_refused(mended.settings, "bad_price", 5, False, Console(width=200)) == 0
+    assert "store-events[0]@4" in (out := capsys.readouterr().out) and "not_json" not in out
+
+
+def test_an_unknown_rule_is_named(settings: Settings) -> None:
+    with pytest.raises(InputError, match="one of"):
+        list_refused(settings, "too_big", 5, True, Console())
