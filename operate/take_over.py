@@ -17,11 +17,11 @@ from lakehouse.manifests import Manifest
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_PRODUCT_SALES, SILVER_DUPLICATES, SILVER_EVENTS, SILVER_QUARANTINE, Table
 from operate.beside import side_of
+from operate.compare import SILVER
 from silver.rows import with_history
 
 Say = Callable[[str], None]
 
-_SILVER = (SILVER_DUPLICATES, SILVER_QUARANTINE, SILVER_EVENTS)
 _LOT = 10_000
 
 
@@ -38,7 +38,7 @@ def begin(
 ) -> Manifest:
     """From here on the rebuild is to be finished. :param note: of the rebuilt silver; None: it stays."""
     last = manifests.newest(spark, settings)
-    tables = (*_SILVER, GOLD_PRODUCT_SALES)
+    tables = (*SILVER, GOLD_PRODUCT_SALES)
     commits.create_tables(spark, tables, settings)
     manifest = Manifest(
         number=1 if last is None else last.number + 1,
@@ -78,7 +78,7 @@ def _commit_silver(
     spark: SparkSession, settings: Settings, manifest: Manifest, note: commits.Note, say: Say
 ) -> Manifest:
     """silver.events last: its note says which versions of the others belong to it."""
-    rows = {table: commits.read_table(spark, table, side_of(settings)) for table in _SILVER}
+    rows = {table: commits.read_table(spark, table, side_of(settings)) for table in SILVER}
     old = _as_before(spark, SILVER_QUARANTINE, settings, manifest)
     rows[SILVER_QUARANTINE] = with_history(rows[SILVER_QUARANTINE], old)
     for table in (SILVER_DUPLICATES, SILVER_QUARANTINE):
