@@ -24,7 +24,7 @@ from bench.latency import say_on_stderr
 from bench.testbed import fresh_stack
 from bench.usage import Usage, spent
 from ingest.generate import events_from
-from ingest.produce import BULK_RATE_PER_S, SHAPE
+from ingest.generated import BULK_RATE_PER_S, SHAPE
 from ingest.producer import EventProducer
 from lakehouse.errors import LakehouseError, ServiceError
 from lakehouse.settings import Settings, load_settings

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from confluent_kafka import KafkaException, Message
 
+from ingest.console import printable
+from ingest.csv_records import CsvRecord
 from lakehouse.errors import ServiceError, SettingError
 from lakehouse.producers import make_producer
 from lakehouse.settings import Settings
@@ -15,6 +17,8 @@ from lakehouse.settings import Settings
 CHUNK_ROWS = 10_000
 MOST_QUEUED_ROWS = 100_000
 MOST_QUEUED_BYTES = 128 * 1024 * 1024
+
+Headers = dict[str, str | bytes | None]
 
 SILENT = logging.getLogger("ingest.producer")
 SILENT.addHandler(logging.NullHandler())
@@ -36,6 +40,27 @@ def unreachable(bootstrap: str, error: object) -> ServiceError:
         "a running broker",
         "start one with `lakehouse up`, or correct LAKEHOUSE_KAFKA_BOOTSTRAP",
     )
+
+
+class RecordProducer(Protocol):
+    """What sends records: in order per key, each failure raised as a ServiceError by this call or a later one."""
+
+    def send_batch(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None: ...
+
+    def send(self, topic: str, key: bytes | None, value: bytes, headers: Headers | None = None) -> None: ...
+
+    def poll(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+
+def send_unreadable(producer: RecordProducer, topic: str, name: str, record: CsvRecord) -> None:
+    """Queue a row that cannot be read: its own bytes, with its file, line, size in bytes and reason as headers."""
+    size = record.row.next_byte - record.row.byte
+    headers: Headers = {
+        "file": printable(name), "line": str(record.line), "bytes": str(size), "reason": record.reason
+    }  # fmt: skip
+    producer.send(topic, None, record.value, headers)
 
 
 class EventProducer:
@@ -80,9 +105,7 @@ class EventProducer:
                 topic, [{"key": k, "value": v} for k, v in zip(keys[first:last], values[first:last], strict=True)]
             )
 
-    def send(
-        self, topic: str, key: bytes | None, value: bytes, headers: dict[str, str | bytes | None] | None = None
-    ) -> None:
+    def send(self, topic: str, key: bytes | None, value: bytes, headers: Headers | None = None) -> None:
         """Queue one record, with headers if there are any; waits while too much is queued."""
         self._wait_for_room(len(value))
         self.client.produce(topic, key=key, value=value, headers=headers, **self._on_delivery)

@@ -25,6 +25,13 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".lakehouse"), description="Folder of all state: lake, Kafka's log, checkpoints, logs.")
     lake: str = Field("", description="URL or folder of the Delta tables. Empty: `lake` in the home folder.")
+    input_folder: str = Field("", description="Folder of CSV files to read. Empty: `input` in the home folder.")
+    archive_folder: str = Field(
+        "",
+        description="Folder of CSV files that were read. Empty: `_archive` in a local lake, else `archive` in home.",
+    )
+    file_settle_s: float = Field(1.0, ge=0, description="A file that changed less than this ago is not read yet.")
+    drop_interval_s: float = Field(60.0, ge=0, description="Time between two files of `lakehouse ingest drop`.")
     kafka_bootstrap: str = Field("", description="host:port of Kafka. Empty: the embedded broker of the home folder.")
     kafka_port: int = Field(0, ge=0, le=65535, description="Port of the embedded broker on 127.0.0.1. 0: a free one.")
     kafka_memory_mb: int = Field(256, ge=128, description="Heap of the embedded broker.")
@@ -89,6 +96,18 @@ class Settings(BaseSettings):
     def lake_url(self) -> str:
         """Where the tables are, without a slash at the end."""
         return (self.lake or str(self.home / "lake")).rstrip("/")
+
+    @property
+    def input_path(self) -> Path:
+        return Path(self.input_folder).absolute() if self.input_folder else self.home / "input"
+
+    @property
+    def archive_path(self) -> Path:
+        """Beside the tables where they are in a folder of this machine."""
+        if self.archive_folder:
+            return Path(self.archive_folder).absolute()
+        lake = self.lake_url.removeprefix("file://")
+        return self.home / "archive" if "://" in lake else Path(lake).absolute() / "_archive"
 
     @property
     def logs(self) -> Path:

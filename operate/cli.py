@@ -109,12 +109,18 @@ def _add_quarantine(
 
 
 def _add_ingest(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
-    ingest = commands.add_parser("ingest", help="Generate events into files, or produce them into Kafka.")
+    ingest = commands.add_parser("ingest", help="Files into Kafka, a live stream into Kafka, or a synthetic history.")
     ways = ingest.add_subparsers(title="ways", required=True, metavar="WAY")
-    generate = ways.add_parser("generate", parents=[common], add_help=False, help="a synthetic history as CSV files")
-    generate.set_defaults(command=_ingest, module="ingest.csv_files")
-    produce = ways.add_parser("produce", parents=[common], add_help=False, help="a live stream into Kafka at a rate")
-    produce.set_defaults(command=_ingest, module="ingest.produce")
+    for name, module, help_ in (
+        ("split", "ingest.split", "CSV files of months into one file per day"),
+        ("drop", "ingest.drop", "files of days into the input folder, one a minute"),
+        ("source", "ingest.file_source", "the input folder into Kafka, exactly once"),
+        ("replay", "ingest.archive", "archived files into the input folder again"),
+        ("produce", "ingest.produce", "a live stream into Kafka at a rate"),
+        ("generate", "ingest.csv_files", "a synthetic history as CSV files"),
+    ):
+        way = ways.add_parser(name, parents=[common], add_help=False, help=help_)
+        way.set_defaults(command=_ingest, module=module)
 
 
 def _add_bench(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
@@ -132,6 +138,10 @@ def _add_bench(commands: argparse._SubParsersAction, common: argparse.ArgumentPa
     throughput.add_argument("--events", type=int, default=300_000, metavar="N", help="how many (300000)")
     throughput.add_argument("--json", action="store_true", help="print JSON")
     throughput.set_defaults(command=_bench_throughput)
+    ingest = ways.add_parser("ingest", parents=[common], help="files into Kafka, against plain kafka-python sends")
+    ingest.add_argument("--rows", type=int, default=300_000, metavar="N", help="how many (300000)")
+    ingest.add_argument("--json", action="store_true", help="print JSON")
+    ingest.set_defaults(command=_bench_ingest)
 
 
 def _demo(given: argparse.Namespace, settings: Settings, console: Console) -> int:
@@ -229,6 +239,12 @@ def _bench_throughput(given: argparse.Namespace, settings: Settings, console: Co
     from bench.throughput import bench_throughput
 
     return bench_throughput(settings, given.events, given.json, console)
+
+
+def _bench_ingest(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from bench.files import bench_ingest
+
+    return bench_ingest(settings, given.rows, given.json, console)
 
 
 def _ingest(given: argparse.Namespace, settings: Settings, _console: Console) -> int:

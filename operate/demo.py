@@ -10,6 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ingest.csv_rows import open_csv
+from ingest.input_folder import SUFFIXES
 from lakehouse.errors import InputError
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
@@ -36,7 +38,10 @@ def demo(settings: Settings, minutes: float, rate_per_s: float, seed: int, files
         try:
             screen.say(f"The lakehouse lives in {settings.home}; its logs in {settings.logs}.")
             screen.say("Starting Kafka and Spark ...")
-            stack.start_all()
+            stack.start_kafka()
+            stack.start_pipeline()
+            stack.wait_for_kafka()
+            stack.wait_for_pipeline()
             screen.say(f"Running after {time.monotonic() - began_s:.0f} s. Kafka: {stack.settings.kafka_bootstrap}")
             run = _Run(stack, screen, stop, began_s)
             with screen:
@@ -55,7 +60,7 @@ def demo(settings: Settings, minutes: float, rate_per_s: float, seed: int, files
 
 def _feeder(settings: Settings, minutes: float, rate_per_s: float, seed: int, paths: list[Path]) -> Program:
     generate = ["ingest.produce", f"--rate={rate_per_s}", f"--seconds={minutes * 60}", f"--seed={seed}"]
-    feed = ["ingest.feed", *map(str, paths)]
+    feed = ["operate.feed", *map(str, paths)]
     return Program(
         "feeder",
         [sys.executable, "-m", *(feed if paths else generate)],
@@ -72,17 +77,18 @@ def csv_files(places: list[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for place in places:
-        here = sorted(place.glob("*.csv")) if place.is_dir() else [place] if place.is_file() else []
+        here = [place] if place.is_file() else []
+        if place.is_dir():
+            here = sorted(path for path in place.iterdir() if path.is_file() and path.name.endswith(SUFFIXES))
         if not here:
             raise InputError(f"{place} has no CSV files.", "a CSV file of store events, or a folder of them")
         found += here
     return sorted(found, key=_first_event_time)
 
 
-def _first_event_time(path: Path) -> str:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        lines = [file.readline(), file.readline()]
-    return next((line for line in lines if line[:4].isdigit()), "")[:19]
+def _first_event_time(path: Path) -> bytes:
+    with open_csv(path) as file:
+        return next((row.raw for row in file.rows() if row.raw[:4].isdigit()), b"")[:19]
 
 
 class _Run:

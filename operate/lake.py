@@ -131,3 +131,8 @@ def rows_of(relation: duckdb.DuckDBPyRelation) -> list[tuple[Any, ...]]:
         return relation.fetchall()
     except duckdb.Error as error:
         raise InputError(f"The query stopped half-way: {error}", "values that DuckDB can read") from None
+
+
+def dicts_of(relation: duckdb.DuckDBPyRelation) -> list[dict[str, Any]]:
+    """As `rows_of`, by the columns' names."""
+    return [dict(zip(relation.columns, row, strict=True)) for row in rows_of(relation)]

@@ -19,7 +19,7 @@ from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from lakehouse.tables import SILVER_EVENTS
 from lakehouse.wire import plain
-from operate.lake import query
+from operate.lake import dicts_of, query
 from operate.pause import writers_paused
 from operate.show import print_rows
 from silver.judge import Judge, Judged
@@ -42,23 +42,29 @@ def list_refused(settings: Settings, rule: str | None, samples: int, as_json: bo
     """
     _known(rule)
     chosen = "replayed_at IS NULL" + (f" AND list_contains(reasons, '{rule}')" if rule else "")
-    by_rule = _rows(
-        f"""SELECT unnest(reasons) AS rule, count(*) AS records, min(first_seen_at) AS first_at,
-                   max(first_seen_at) AS last_at
-            FROM silver.quarantine WHERE {chosen} GROUP BY 1 ORDER BY 2 DESC, 1""",
-        settings,
+    by_rule = dicts_of(
+        query(
+            f"""SELECT unnest(reasons) AS rule, count(*) AS records, min(first_seen_at) AS first_at,
+                       max(first_seen_at) AS last_at
+                FROM silver.quarantine WHERE {chosen} GROUP BY 1 ORDER BY 2 DESC, 1""",
+            settings,
+        )
     )
-    by_day = _rows(
-        f"""SELECT first_seen_at::DATE AS first_seen_on, count(*) AS records FROM silver.quarantine WHERE {chosen}
-            GROUP BY 1 ORDER BY 1 DESC LIMIT {_DAYS}""",
-        settings,
+    by_day = dicts_of(
+        query(
+            f"""SELECT first_seen_at::DATE AS first_seen_on, count(*) AS records FROM silver.quarantine WHERE {chosen}
+                GROUP BY 1 ORDER BY 1 DESC LIMIT {_DAYS}""",
+            settings,
+        )
     )
-    newest = _rows(
-        f"""SELECT topic || '[' || partition || ']@' || "offset" AS place, first_seen_at, reasons,
-                   octet_length(value) AS size_bytes, value[1:{_SAMPLE_BYTES}] AS value
-            FROM silver.quarantine WHERE {chosen}
-            ORDER BY first_seen_at DESC, topic, partition, "offset" LIMIT {int(samples)}""",
-        settings,
+    newest = dicts_of(
+        query(
+            f"""SELECT topic || '[' || partition || ']@' || "offset" AS place, first_seen_at, reasons,
+                       octet_length(value) AS size_bytes, value[1:{_SAMPLE_BYTES}] AS value
+                FROM silver.quarantine WHERE {chosen}
+                ORDER BY first_seen_at DESC, topic, partition, "offset" LIMIT {int(samples)}""",
+            settings,
+        )
     )
     ((refused, replayed),) = query(
         f"SELECT count(*) FILTER ({chosen}), count(*) FILTER (replayed_at IS NOT NULL) FROM silver.quarantine", settings
@@ -171,8 +177,3 @@ def show_replay(done: Replay, dry_run: bool, as_json: bool, console: Console) ->
 def _known(rule: str | None) -> None:
     if rule is not None and rule not in _SENTENCES:
         raise InputError(f"There is no rule {rule!r}.", f"one of {', '.join(_SENTENCES)}")
-
-
-def _rows(sql: str, settings: Settings) -> list[dict[str, Any]]:
-    relation = query(sql, settings)
-    return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]

@@ -14,7 +14,7 @@ from lakehouse.settings import Settings
 from lakehouse.tables import TABLES, find_table
 from lakehouse.wire import plain
 from operate.audit import audit
-from operate.lake import commits_of, open_table, query, rows_of
+from operate.lake import commits_of, dicts_of, open_table, query
 from operate.pulse import is_running, read_pulse
 from operate.summary import show_audit
 from silver.quality import newest, out_of_band, totals
@@ -56,8 +56,7 @@ def history(name: str, limit: int, settings: Settings, as_json: bool, console: C
 def sql(text: str, as_of: str | None, settings: Settings, as_json: bool, console: Console) -> int:
     """The answer to a query."""
     relation = query(text, settings, as_of)
-    rows = [dict(zip(relation.columns, row, strict=True)) for row in rows_of(relation)]
-    return print_rows(rows, as_json, console, relation.columns)
+    return print_rows(dicts_of(relation), as_json, console, relation.columns)
 
 
 def show_findings(settings: Settings, as_json: bool, console: Console) -> int:
@@ -104,7 +103,7 @@ def _quality(settings: Settings) -> dict[str, Any]:
         relation = query("SELECT * FROM silver.quality_log ORDER BY silver_version DESC LIMIT 10000", settings)
     except TableError:
         return {}
-    rows = newest([dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()], settings)
+    rows = newest(dicts_of(relation), settings)
     if not rows:
         return {}
     sums = totals(rows)

@@ -1,4 +1,4 @@
-"""Everything that `lakehouse up` runs: the broker, unless one is given, and the pipeline."""
+"""Everything that `lakehouse up` runs: the broker, unless one is given, the pipeline, and the source of files."""
 
 from __future__ import annotations
 
@@ -56,6 +56,17 @@ class Stack:
             )
         )
 
+    def start_source(self) -> None:
+        """Once Kafka is there: what is put into the input folder is sent."""
+        self.supervisor.start(
+            Program(
+                "file source",
+                [sys.executable, "-m", "ingest.file_source"],
+                self.settings.logs / "source.log",
+                self.settings.as_environment(),
+            )
+        )
+
     def wait_for_pipeline(self) -> None:
         self.supervisor.wait_until(lambda: is_running(read_pulse(self.settings)), "pipeline", _PIPELINE_START_S)
 
@@ -64,6 +75,7 @@ class Stack:
         self.start_kafka()
         self.start_pipeline()
         self.wait_for_kafka()
+        self.start_source()
         self.wait_for_pipeline()
 
 
@@ -116,6 +128,7 @@ def up(settings: Settings, say: Say) -> int:
             say("starting Kafka and Spark")
             stack.start_all()
             say(f"running. Kafka: {stack.settings.kafka_bootstrap}  lake: {settings.lake_url}  logs: {settings.logs}")
+            say(f"CSV files that are put into {settings.input_path} are read")
             say("Ctrl-C stops it; `lakehouse status` and `lakehouse audit` work beside it")
             while not stop.wait(0.5):
                 stack.supervisor.watch()

@@ -24,8 +24,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 
 from lakehouse.errors import LakehouseError
-from lakehouse.settings import Settings, load_settings
-from operate.stack import Stack, only_run
+from lakehouse.settings import load_settings
 from operate.supervisor import Say, tail
 from tests.chaos.checks import Check, Verdict, check, summed_up
 from tests.chaos.disturbances import Disturbance, fill_disk, kill_pipeline, rebuild, restart_kafka
@@ -34,6 +33,7 @@ from tests.chaos.outcome import outcome_checks
 from tests.chaos.sendings import Sending, as_table, made_input, spread
 from tests.chaos.small_disk import SmallDisk
 from tests.chaos.stage import Stage
+from tests.services.runs import running
 
 LONG_RECORDS, SHORT_RECORDS = 60_000, 15_000
 LONG_KILLS, SHORT_KILLS = 10, 2
@@ -60,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     checks: list[Check] = []
     try:
-        with closing(run(seed, kills, given.short, given.keep, say)) as running:
-            for done in running:
+        with closing(run(seed, kills, given.short, given.keep, say)) as going_on:
+            for done in going_on:
                 print(done, flush=True)
                 checks.append(done)
     except KeyboardInterrupt:
@@ -89,7 +89,7 @@ def run(seed: int, kills: int, short: bool, keep: bool, say: Say) -> Generator[C
         partitions = settings.topic_partitions
         say(f"{len(input_):,} records over {partitions} partitions: {copies:,} copies, {broken:,} broken")
         try:
-            with _running(settings, say) as stack:
+            with running(settings, say) as stack:
                 stage = Stage(stack, Feed(stack.settings, sendings, _RATE_PER_S), say)
                 stage.wait_until_running()
                 yield from _disturbed(stage, _plan(stage, chance, kills, short, disk, why_not))
@@ -127,17 +127,6 @@ def _compared(stage: Stage, sendings: Sequence[Sending]) -> Iterator[Check]:
     yield check("feed: all acknowledged", not refused, acknowledged=stage.feed.acknowledged, refused=refused)
     stage.stack.supervisor.stop("pipeline")
     yield from outcome_checks(as_table(sendings), stage.settings)
-
-
-@contextmanager
-def _running(settings: Settings, say: Say) -> Iterator[Stack]:
-    with only_run(settings, say):
-        stack = Stack(settings, say)
-        try:
-            stack.start_all()
-            yield stack
-        finally:
-            stack.supervisor.stop_all()
 
 
 @contextmanager

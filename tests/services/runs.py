@@ -16,16 +16,17 @@ from operate.audit import audit
 from operate.lake import query
 from operate.pulse import read_pulse
 from operate.stack import Stack, only_run
+from operate.supervisor import Say
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[Stack]:
+def running(settings: Settings, say: Say = print) -> Iterator[Stack]:
     """The stack of `lakehouse up`, stopped at the end of the block."""
-    with only_run(settings, print):
-        stack = Stack(settings, print)
+    with only_run(settings, say):
+        stack = Stack(settings, say)
         try:
             stack.start_all()
             yield stack

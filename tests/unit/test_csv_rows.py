@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 import json
 from pathlib import Path
 
@@ -9,12 +12,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.csv_rows import csv_rows
+from ingest import csv_rows as module
+from ingest.csv_records import csv_records
+from ingest.csv_rows import CsvRow, copy_bytes, open_csv
 from ingest.event_batch import COLUMNS
+from lakehouse.errors import InputError
 
 HEADER = ",".join(COLUMNS).encode() + b"\n"
 ROW = b"2019-10-01 00:14:54 UTC,cart,4497,1487580006895846315,,r.b-x,03.10,554342223,0b974342-1a53\n"
+TWO_LINES, OPEN = ROW.replace(b"r.b-x", b'"a\nb"'), ROW.replace(b"r.b", b'"a')
 TEXT = dict(zip(COLUMNS, ROW.decode().strip().split(","), strict=True))
+
+
+def csv_rows(path: Path, byte: int = 0, line: int = 1) -> list[CsvRow]:
+    with open_csv(path) as file:
+        return list(file.rows(byte, line))
+
+
+def events(path: Path) -> list[dict[str, str]]:
+    """Of the rows that are not broken, as JSON has them."""
+    return [json.loads(record.value) for record in csv_records(path) if not record.reason]
 
 
 @pytest.fixture
@@ -27,25 +44,36 @@ def file(tmp_path: Path):
     return write
 
 
-def test_a_row_is_its_nine_columns_as_text_and_its_user_is_the_key(file) -> None:
-    (row,) = csv_rows(file(HEADER, ROW))
-    assert (row.key, json.loads(row.value), row.line, row.reason) == (b"554342223", TEXT, 2, "")
+def test_a_row_is_its_nine_columns_as_text(file) -> None:
+    path = file(HEADER, ROW)
+    (row,) = csv_rows(path)
+    assert (row.raw, row.byte, row.line, row.reason) == (ROW, len(HEADER), 2, "")
+    assert events(path) == [TEXT]
 
 
 @pytest.mark.parametrize("start", [b"", HEADER, b"\xef\xbb\xbf" + HEADER, b"\n\n", HEADER.replace(b"\n", b"\r\n")])
 def test_a_header_a_mark_and_empty_lines_are_not_rows(file, start: bytes) -> None:
-    assert [json.loads(row.value) for row in csv_rows(file(start, ROW, b"\n", ROW))] == [TEXT, TEXT]
+    assert events(file(start, ROW, b"\n", ROW)) == [TEXT, TEXT]
 
 
 def test_columns_go_by_the_header(file) -> None:
     backwards = [b",".join(reversed(line.strip().split(b","))) + b"\n" for line in (HEADER, ROW)]
-    (row,) = csv_rows(file(*backwards))
-    assert json.loads(row.value) == TEXT
+    assert events(file(*backwards)) == [TEXT]
 
 
-def test_empty_text_stays_empty_text_and_no_user_is_no_key(file) -> None:
-    (row,) = csv_rows(file(b",,,,,,,,\n"))
-    assert (row.key, json.loads(row.value)) == (None, dict.fromkeys(COLUMNS, ""))
+def test_empty_text_stays_empty_text(file) -> None:
+    assert events(file(b",,,,,,,,\n")) == [dict.fromkeys(COLUMNS, "")]
+
+
+@pytest.mark.parametrize("brand", ["r.b-x", "é日本", "back\\slash", "a\tb", "mid\rdle", 'qu"ote', "\x7f", "{}%s"])
+def test_what_is_between_the_commas_is_what_json_has(file, brand: str) -> None:
+    assert events(file(HEADER, ROW.replace(b"r.b-x", brand.encode()))) == [TEXT | {"brand": brand}]
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n", b""])
+def test_a_line_ends_as_it_likes(file, end: bytes) -> None:
+    for row in (ROW, ROW.replace(b"r.b-x", b'"r.b-x"')):
+        assert events(file(HEADER, row.strip() + end)) == [TEXT]
 
 
 @pytest.mark.parametrize(
@@ -54,46 +82,109 @@ def test_empty_text_stays_empty_text_and_no_user_is_no_key(file) -> None:
         (b"2019-10-01 00:14:54 UTC,cart,4497\n", "3 columns instead of 9"),
         (ROW[:-1] + b",junk\n", "10 columns instead of 9"),
         (ROW.replace(b"r.b-x", b"\xff\xfe"), "not UTF-8"),
-        (b'"' + b"x" * 200_000 + b"\n", "not CSV: field larger than field limit (131072)"),
+        (ROW.replace(b"r.b-x", b'"a" b'), "not CSV: ',' expected after '\"'"),
+        (ROW.replace(b"r.b-x", b'"a'), "not CSV: a quote that is not closed"),
+        (ROW.replace(b"r.b-x", b'"a\xff'), "not UTF-8"),
     ],
 )
-def test_an_unreadable_row_keeps_its_bytes_and_stops_nothing(file, line: bytes, reason: str) -> None:
+def test_a_broken_row_keeps_its_bytes_and_stops_nothing(file, line: bytes, reason: str) -> None:
     before, bad, after = csv_rows(file(HEADER, ROW, line, ROW))
-    assert (bad.key, bad.value, bad.line, bad.reason) == (None, line, 3, reason)
-    assert before.value == after.value
+    assert (bad.raw, bad.line, bad.reason) == (line, 3, reason)
+    assert before.raw == after.raw == ROW
     assert after.line == 4
 
 
+def test_a_quote_that_is_not_closed_takes_no_neighbour_with_it(file) -> None:
+    """Also when a quote far behind would close it, and when none does for longer than a row may be."""
+    open_ = ROW.replace(b"r.b-x", b'"a')
+    for many in (3, 200):
+        rows = csv_rows(file(HEADER, open_, ROW * many, ROW.replace(b"r.b-x", b'"b"'), ROW))
+        assert [bool(row.reason) for row in rows] == [True] + [False] * (many + 2)
+        assert [row.line for row in rows] == list(range(2, many + 5))
+
+
 def test_quotes_may_hold_commas_and_line_feeds(file) -> None:
-    first, second = csv_rows(file(HEADER, ROW.replace(b"r.b-x", b'"a, ""b""\nc"'), ROW))
-    assert json.loads(first.value)["brand"] == 'a, "b"\nc'
+    path = file(HEADER, ROW.replace(b"r.b-x", b'"a, ""b""\nc"'), ROW)
+    first, second = csv_rows(path)
+    assert events(path)[0]["brand"] == 'a, "b"\nc'
     assert (first.line, first.next_line, second.line) == (2, 4, 4)
-
-
-def test_a_truncated_last_line_without_a_line_feed_is_a_row(file) -> None:
-    first, last = csv_rows(file(HEADER, ROW, ROW[:-1]))
-    assert first.value == last.value
 
 
 @pytest.mark.parametrize("start", [b"", HEADER])
 def test_no_rows(file, start: bytes) -> None:
-    assert list(csv_rows(file(start))) == []
+    assert csv_rows(file(start)) == []
+
+
+def test_gzip_is_read_as_what_is_in_it(file) -> None:
+    packed, plain = file(gzip.compress(HEADER + ROW * 3)), HEADER + ROW * 3
+    rows = csv_rows(packed)
+    assert rows == csv_rows(file(plain))
+    assert csv_rows(file(gzip.compress(plain)), rows[0].next_byte, rows[0].next_line) == rows[1:]
+
+
+def test_gzip_that_is_cut_gives_its_rows_and_then_says_so(file) -> None:
+    found = []
+    packed = gzip.compress(HEADER + b"".join(ROW.replace(b"4497", str(n).encode()) for n in range(50_000)))
+    with pytest.raises(InputError, match=r"events\.csv: Compressed file ended"), open_csv(file(packed[:-50])) as cut:
+        for row in cut.rows():
+            found.append(row)
+    assert len(found) > 10_000 and not any(row.reason for row in found)
+
+
+def test_binary_files_are_refused(file) -> None:
+    with pytest.raises(InputError, match="zero byte at byte 6"), open_csv(file(b"PK\x03\x04ab\0\0")):
+        pass
+
+
+def test_a_row_of_any_length_costs_bounded_memory_and_can_be_copied(file, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_ROW_BYTES", 1000)
+    huge = ROW.replace(b"r.b-x", b"x" * 10_000)
+    path = file(HEADER, ROW, huge, ROW)
+    before, row, after = csv_rows(path)
+    assert (row.reason, row.next_byte - row.byte) == (f"{len(huge)} bytes: too large for the topic", len(huge))
+    assert (before.raw, after.raw, after.line) == (ROW, ROW, 4)
+    out = io.BytesIO()
+    copy_bytes(path, row.byte, row.next_byte, out)
+    assert out.getvalue() == huge
 
 
 @given(
     lines=st.lists(
-        st.sampled_from([ROW, b"\n", b"junk\n", ROW.replace(b"r.b-x", b'"a\nb"'), b"\xff\n", ROW[:-1] + b"\r\n"])
+        st.sampled_from(
+            [
+                ROW,
+                b"\n",
+                b"junk\n",
+                ROW.replace(b"r.b-x", b'"a\nb"'),
+                ROW.replace(b"r.b", b'"a'),
+                b"\xff\n",
+                ROW[:-1] + b"\r\n",
+            ]
+        )
     ),
     header=st.sampled_from([b"", HEADER, b"\xef\xbb\xbf" + HEADER]),
     cut=st.integers(0, 30),
 )
-def test_reading_can_go_on_after_any_row(tmp_path_factory, lines: list[bytes], header: bytes, cut: int) -> None:
+def test_no_byte_is_lost_and_reading_can_go_on_after_any_row(
+    tmp_path_factory, lines: list[bytes], header: bytes, cut: int
+) -> None:
     path = tmp_path_factory.mktemp("csv") / "events.csv"
     path.write_bytes(header + b"".join(lines))
-    rows = list(csv_rows(path))
+    rows = csv_rows(path)
+    assert b"".join(row.raw for row in rows) == b"".join(line for line in lines if line != b"\n")
     if rows:
         at = rows[cut % len(rows)]
-        assert list(csv_rows(path, at.next_byte, at.next_line)) == rows[rows.index(at) + 1 :]
+        assert csv_rows(path, at.next_byte, at.next_line) == rows[rows.index(at) + 1 :]
+
+
+@given(text=st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=8), min_size=9, max_size=9))
+def test_any_text_that_a_csv_writer_writes_comes_back(tmp_path_factory, text: list[str]) -> None:
+    path = tmp_path_factory.mktemp("csv") / "events.csv"
+    with path.open("w", encoding="utf-8", newline="") as out:
+        csv.writer(out).writerow(text)
+    if "\0" not in "".join(text) and path.stat().st_size > 10:
+        expected = dict(zip(COLUMNS, text, strict=True))
+        assert events(path) == [expected]
 
 
 def test_all_real_rows_are_read() -> None:

@@ -1,0 +1,64 @@
+"""Rows of a CSV file as records for Kafka."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingest.csv_rows import MOST_ROW_BYTES, START_OF_ROW_BYTES, CsvRow, open_csv
+
+
+@dataclass(frozen=True, slots=True)
+class CsvRecord:
+    """What Kafka gets of a row.
+
+    :param key: the user_id as text; None where there is none.
+    :param value: a JSON object of the nine columns, all text as in the file; an unreadable row's own bytes, or the
+        beginning of them when they are too many.
+    :param reason: why it is unreadable; empty for a row that is not.
+    """
+
+    row: CsvRow
+    key: bytes | None
+    value: bytes
+    reason: str = ""
+    is_too_large: bool = False
+
+    @property
+    def line(self) -> int:
+        return self.row.line
+
+
+class Recorder:
+    """Makes records of the rows of a file with these columns."""
+
+    def __init__(self, columns: tuple[str, ...]) -> None:
+        self._columns, self._user = columns, columns.index("user_id")
+        self._form = ("{" + ",".join(f'"{name}":"%s"' for name in columns) + "}").encode()
+
+    def record(self, row: CsvRow) -> CsvRecord:
+        value = row.raw if row.reason else self._json(row)
+        size = row.next_byte - row.byte
+        if max(size, len(value)) > MOST_ROW_BYTES:
+            reason = row.reason or f"{size} bytes: too large for the topic"
+            return CsvRecord(row, None, row.raw[:START_OF_ROW_BYTES], reason, is_too_large=True)
+        if row.reason:
+            return CsvRecord(row, None, value, row.reason)
+        return CsvRecord(row, row.fields[self._user] or None, value)
+
+    def _json(self, row: CsvRow) -> bytes:
+        if row.is_plain:
+            return self._form % tuple(row.fields)
+        texts = (field.decode() for field in row.fields)
+        event = dict(zip(self._columns, texts, strict=True))
+        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def csv_records(path: Path) -> Iterator[CsvRecord]:
+    """All rows of a file, one record each. :raises InputError: it cannot be read to its end."""
+    with open_csv(path) as file:
+        recorder = Recorder(file.columns)
+        for row in file.rows():
+            yield recorder.record(row)

@@ -1,0 +1,131 @@
+"""A file after another into the input folder, one a minute as the store's own system would, or faster."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ingest.console import Progress, printable, stop_on_signals, wait
+from ingest.input_folder import SUFFIXES
+from lakehouse.errors import InputError, LakehouseError
+from lakehouse.locks import hold
+from lakehouse.settings import load_settings
+
+
+def files_to_drop(folder: Path) -> list[Path]:
+    """The CSV files of a folder in the order of their names, which for daily files is that of time.
+
+    :raises InputError: no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder.", "a folder of CSV files, such as `lakehouse ingest split` makes")
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    return [folder / name for name in names if name.lower().endswith(SUFFIXES)]
+
+
+def drop(path: Path, input_folder: Path) -> Path:
+    """Moves a file into the input folder in one step: nobody sees half of it, and no file there is replaced.
+
+    From another file system it is copied beside its place first. Killed between its last two steps it is in both
+    folders, and the next call drops it again: its rows are then told apart as copies. Out: where it is.
+    """
+    target = input_folder / free_name(input_folder, path.name)
+    try:
+        path.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        part = input_folder / f".{target.name}.part"
+        try:
+            with path.open("rb") as source, part.open("wb") as copy:
+                shutil.copyfileobj(source, copy, 1 << 20)
+                copy.flush()
+                os.fsync(copy.fileno())
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        part.rename(target)
+        path.unlink()
+    return target
+
+
+def free_name(folder: Path, name: str) -> str:
+    """A name that no file in the folder has: `2019-10-01.csv`, else `2019-10-01~2.csv` and so on."""
+    stem, dot, suffix = name.partition(".")
+    number, free = 1, name
+    while (folder / free).exists():
+        number += 1
+        free = f"{stem}~{number}{dot}{suffix}"
+    return free
+
+
+def drop_all(
+    folder: Path,
+    input_folder: Path,
+    interval_s: float,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_drop: Callable[[Path, int], None] = lambda path, left: None,
+) -> int:
+    """Drops every file of a folder, one each interval. Out: how many.
+
+    :param on_drop: called after each with where it is now, and how many are left.
+    :raises InputError: no such folder, or no file in it.
+    :raises LockedError: somebody else drops files there.
+    """
+    files = files_to_drop(folder)
+    if not files:
+        raise InputError(f"{folder} has no CSV files.", f"files named *{' or *'.join(SUFFIXES)}")
+    input_folder.mkdir(parents=True, exist_ok=True)
+    with hold(input_folder / ".drop.lock", f"dropping files into {input_folder}"):
+        for number, path in enumerate(files):
+            if number:
+                wait(interval_s, should_stop)
+            if should_stop():
+                return number
+            try:
+                target = drop(path, input_folder)
+            except OSError as error:
+                raise InputError(
+                    f"{printable(path.name)} cannot be moved to {input_folder}: {error.strerror}.",
+                    "room and the right to write there",
+                    "run it again: it goes on with this file",
+                ) from None
+            on_drop(target, len(files) - number - 1)
+    return len(files)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Exit code 0 when all is dropped or somebody stopped it."""
+    parser = argparse.ArgumentParser(prog="lakehouse ingest drop", description=__doc__)
+    parser.add_argument("folder", type=Path, help="where the files are; they are moved away from there")
+    parser.add_argument("--into", type=Path, help="the input folder, instead of LAKEHOUSE_INPUT_FOLDER")
+    parser.add_argument("--interval-s", type=float, help="seconds from file to file, instead of the setting's (60)")
+    parser.add_argument(
+        "--speed", type=float, default=1.0, help="so many times faster; 0: without any wait (default 1)"
+    )
+    given = parser.parse_args(arguments)
+    progress, should_stop = Progress(), stop_on_signals()
+    try:
+        if given.speed < 0:
+            raise InputError(f"--speed {given.speed:g}.", "a number from 0 up", "correct the command")
+        settings = load_settings(input_folder=given.into and str(given.into), drop_interval_s=given.interval_s)
+        interval_s = settings.drop_interval_s / given.speed if given.speed else 0.0
+        count = drop_all(
+            given.folder,
+            settings.input_path,
+            interval_s,
+            should_stop,
+            lambda path, left: progress.say(f"{printable(path.name)} dropped, {left} left"),
+        )
+    except LakehouseError as error:
+        return progress.fail(error)
+    progress.say(f"{count} files dropped into {settings.input_path}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

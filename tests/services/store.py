@@ -1,0 +1,57 @@
+"""Topics of a test's own in the real broker, and all that is in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from lakehouse.settings import Settings
+from operate.services.kafka import KafkaBroker
+from operate.services.topics import ensure_topics
+
+
+def store_in(broker: KafkaBroker, tmp_path: Path, topic_partitions: int = 2) -> Settings:
+    """Settings with topics of this test's own, which are there."""
+    name = tmp_path.name
+    settings = Settings(
+        kafka_bootstrap=broker.bootstrap,
+        events_topic=f"events-{name}",
+        unreadable_topic=f"unreadable-{name}",
+        sales_topic=f"sales-{name}",
+        topic_partitions=topic_partitions,
+        home=tmp_path / "home",
+    )
+    ensure_topics(broker.bootstrap, settings)
+    return settings
+
+
+def committed(settings: Settings, topic: str) -> list[Message]:
+    """All records that a reader of committed records sees, partition by partition."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": settings.kafka_bootstrap,
+            "group.id": "test",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "enable.auto.commit": False,
+            "fetch.wait.max.ms": 20,
+        }
+    )
+    consumer.assign([TopicPartition(topic, p, 0) for p in range(settings.topic_partitions)])
+    found, ends = list[Message](), 0
+    while ends < settings.topic_partitions:
+        for message in consumer.consume(10_000, 0.2):
+            error = message.error()
+            if error is None:
+                found.append(message)
+            else:
+                assert error.code() == KafkaError._PARTITION_EOF, error
+                ends += 1
+    consumer.close()
+    return found
+
+
+def values(settings: Settings) -> Counter[bytes | None]:
+    return Counter(message.value() for message in committed(settings, settings.events_topic))
