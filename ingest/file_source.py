@@ -9,7 +9,6 @@ those that cannot be read go to `failed/`, each with its reason.
 from __future__ import annotations
 
 import argparse
-import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,7 @@ from ingest.archive import Archive
 from ingest.console import Progress, printable, stop_on_signals, wait
 from ingest.csv_records import CsvRecord, Recorder
 from ingest.csv_rows import CsvFile, CsvRow, copy_bytes, open_csv
-from ingest.input_folder import Delivery, InputFolder, Say
+from ingest.input_folder import Delivery, InputFolder, Say, ignore_broken_leases
 from ingest.positions import POSITIONS_TOPIC, Position, read_position
 from ingest.producer import EventProducer, send_unreadable, unreachable
 from lakehouse.errors import InputError, LakehouseError, ServiceError
@@ -252,7 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bootstrap", help="host:port of Kafka, instead of LAKEHOUSE_KAFKA_BOOTSTRAP")
     given = parser.parse_args(arguments)
     progress, should_stop = Progress(), stop_on_signals()
-    signal.signal(signal.SIGIO, signal.SIG_IGN)  # of a lease that is broken while it is asked for
+    ignore_broken_leases()
     began_s = time.monotonic()
 
     def show(sent: Sent) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -161,6 +162,14 @@ def put(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+
+
+def ignore_broken_leases() -> None:
+    """For a process that looks at input folders: who opens a file in the very moment in which we ask whether somebody
+    has it open, makes the system send a signal that would end us.
+    """
+    if hasattr(signal, "SIGIO"):
+        signal.signal(signal.SIGIO, signal.SIG_IGN)
 
 
 def _deliveries(folder: Path) -> Iterator[Delivery]:

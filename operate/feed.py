@@ -15,7 +15,7 @@ from ingest.archive import Archive
 from ingest.console import Progress, stop_on_signals
 from ingest.drop import drop_all, files_to_drop
 from ingest.file_source import FileSource, ShouldStop
-from ingest.input_folder import InputFolder
+from ingest.input_folder import InputFolder, ignore_broken_leases
 from ingest.split import Split, split
 from lakehouse.errors import LakehouseError
 from lakehouse.locks import hold
@@ -72,6 +72,7 @@ def _split(files: Sequence[Path], days: Path, progress: Progress, should_stop: S
 
 def main(arguments: Sequence[str]) -> int:
     progress, should_stop = Progress(), stop_on_signals()
+    ignore_broken_leases()
     try:
         return feed([Path(name) for name in arguments], load_settings(), progress, should_stop)
     except LakehouseError as error:
