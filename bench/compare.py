@@ -19,13 +19,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.command import exit_code
 from bench.latency import is_right, measure_lakehouse, say_on_stderr
 from bench.open_loop import Load, Measured, open_loop
 from bench.ratios import OURS, TEXTBOOK, Limits, Rounds, broken_limits, result_of, text, was_quiet
 from bench.record import keep, recorded
 from bench.testbed import fresh_stack
 from bench.textbook import RUNNING
-from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings, load_settings
 from operate.supervisor import Program, Say, tail
 
@@ -59,14 +59,12 @@ def compare(settings: Settings, load: Load, rounds: int, say: Say) -> Rounds:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
+    return exit_code(lambda: _bench_compare(given))
+
+
+def _bench_compare(given: argparse.Namespace) -> int:
     load = SHORT if given.short else Load(given.rate, given.seconds, given.warm_up)
-    try:
-        rounds = compare(load_settings(), load, 1 if given.short else given.rounds, say_on_stderr)
-    except LakehouseError as error:
-        say_on_stderr(str(error))
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    rounds = compare(load_settings(), load, 1 if given.short else given.rounds, say_on_stderr)
     result = recorded(result_of(rounds), datetime.now(UTC))
     if given.keep:
         keep(result, given.keep)

@@ -1,7 +1,5 @@
 """How fast files go into Kafka: the file source, and the same rows through plain kafka-python sends, in one run.
 
-    python -m bench.files [--rows 300000] [--json]
-
 Each is a process of its own, held to one core, after a warm-up of its own; the broker has the others. The source reads
 a CSV file, makes JSON of it and sends that in transactions with its position; the yardstick has keys and values in
 memory and sends them without. What arrived is counted by a reader of committed records.
@@ -9,7 +7,6 @@ memory and sends them without. What arrived is counted by a reader of committed 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -21,45 +18,32 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
 from kafka import KafkaProducer
 from rich.console import Console
 
+from bench.command import exit_code
 from bench.latency import say_on_stderr
 from bench.testbed import fresh_stack
 from ingest.archive import Archive
+from ingest.committed import committed_records
 from ingest.csv_files import write_csv_files
 from ingest.csv_records import csv_records
 from ingest.file_source import FileSource, Sent
 from ingest.generate import history
 from ingest.input_folder import InputFolder
 from ingest.shape import StoreShape
-from lakehouse.errors import LakehouseError, ServiceError
+from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings, load_settings
-from operate.services.topics import ensure_topics
 
-ROWS, WARM_UP_ROWS = 300_000, 20_000
+WARM_UP_ROWS = 20_000
 _START_AT = datetime(2020, 1, 6, tzinfo=UTC)
 _TIMEOUT_S = 900.0
 
 
 def bench_ingest(settings: Settings, rows: int, as_json: bool, console: Console) -> int:
-    """Measures on a fresh broker. Out: 0. :param rows: about so many; the generator's of one day."""
-    with fresh_stack(settings, say_on_stderr) as stack:
-        own = stack.settings
-        say_on_stderr(f"making {rows:,} rows")
-        files = [_made(own.home / name, _START_AT + timedelta(days=day), n) for day, (name, n) in enumerate(
-            (("warm-up", WARM_UP_ROWS), ("measured", rows))
-        )]  # fmt: skip
-        load = os.getloadavg()[0]
-        measured = {}
-        for name in ("yardstick", "source"):
-            say_on_stderr(f"measuring the {name}")
-            topic = f"{own.events_topic}-{name}"
-            measured[name] = _in_a_process(name, files, _with_topic(own, topic))
-            arrived = _committed(own, topic)
-            if arrived != measured[name]["sent"]:
-                raise ServiceError(f"{arrived:,} rows of the {name} arrived.", f"{measured[name]['sent']:,}, each once")
+    """Measures each on a fresh broker. Out: 0. :param rows: about so many; the generator's of one day."""
+    load = os.getloadavg()[0]
+    measured = {name: _on_a_fresh_broker(name, rows, settings) for name in ("yardstick", "source")}
     source, yardstick = measured["source"], measured["yardstick"]
     facts = {
         "rows": source["rows"],
@@ -95,14 +79,22 @@ def _made(folder: Path, day: datetime, rows: int) -> Path:
     return path
 
 
-def _with_topic(settings: Settings, topic: str) -> Settings:
-    own = settings.model_copy(update={"events_topic": topic})
-    ensure_topics(own.kafka_bootstrap, own)
-    return own
+def _on_a_fresh_broker(name: str, rows: int, settings: Settings) -> dict[str, Any]:
+    with fresh_stack(settings, say_on_stderr) as stack:
+        own = stack.settings
+        say_on_stderr(f"making {rows:,} rows for the {name}")
+        warm_up = _made(own.home / "made", _START_AT, WARM_UP_ROWS)
+        files = (warm_up, _made(own.home / "made", _START_AT + timedelta(days=1), rows))
+        say_on_stderr(f"measuring the {name}")
+        measured = _in_a_process(name, files, own)
+        arrived = sum(1 for _ in committed_records(own, own.events_topic, own.topic_partitions))
+    if arrived != measured["sent"]:
+        raise ServiceError(f"{arrived:,} rows of the {name} arrived.", f"{measured['sent']:,}, each once")
+    return measured
 
 
 def _in_a_process(name: str, files: Sequence[Path], settings: Settings) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.files", "--measure", name, *map(str, files)]
+    command = [sys.executable, "-m", "bench.files", name, *map(str, files)]
     environment = os.environ | settings.as_environment()
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, timeout=_TIMEOUT_S, text=True, check=False)
     if done.returncode:
@@ -164,51 +156,16 @@ def _yardstick(settings: Settings) -> Sender:
     return send
 
 
-def _committed(settings: Settings, topic: str) -> int:
-    """How many records a reader of committed records gets from a topic."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": settings.kafka_bootstrap,
-            "group.id": "bench",
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "enable.auto.commit": False,
-        }
-    )
-    partitions = consumer.list_topics(topic, 15).topics[topic].partitions
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-    count, ends = 0, 0
-    while ends < len(partitions):
-        for message in consumer.consume(10_000, 0.2):
-            error = message.error()
-            if error is None:
-                count += 1
-            elif error.code() == KafkaError._PARTITION_EOF:
-                ends += 1
-            else:
-                raise ServiceError(f"{topic} cannot be read: {error.str()}")
-    consumer.close()
-    return count
+def main(arguments: Sequence[str]) -> int:
+    """One of the two measurements, for the process that compares them. In: its name, and the two files."""
+    name, warm_up, measured = arguments
 
+    def measure() -> int:
+        print(json.dumps(_measure(name, Path(warm_up), Path(measured), load_settings())))
+        return 0
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.files", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--rows", type=int, default=ROWS, help=f"about so many ({ROWS})")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-    try:
-        if given.measure:
-            name, warm_up, measured = given.measure
-            print(json.dumps(_measure(name, Path(warm_up), Path(measured), load_settings())))
-            return 0
-        return bench_ingest(load_settings(), given.rows, given.json, Console())
-    except LakehouseError as error:
-        say_on_stderr(str(error))
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_code(measure)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

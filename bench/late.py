@@ -27,6 +27,7 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
+from bench.command import exit_code
 from bench.late_rows import EVENTS_A_DAY, Late, a_day_again, late_records, make_silver, spread_over
 from bench.latency import say_on_stderr
 from bench.record import keep, recorded
@@ -156,13 +157,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="write the JSON there, as in bench/results")
     given = parser.parse_args(arguments)
-    try:
-        result = recorded(measure(load_settings(), sorted(given.rows), given.repeats), datetime.now(UTC))
-    except LakehouseError as error:
-        say_on_stderr(str(error))
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_code(lambda: _bench_late(given))
+
+
+def _bench_late(given: argparse.Namespace) -> int:
+    result = recorded(measure(load_settings(), sorted(given.rows), given.repeats), datetime.now(UTC))
     if given.keep:
         keep(result, given.keep)
     print(json.dumps(result, indent=2) if given.json else text(result))

@@ -20,13 +20,14 @@ from typing import Any
 
 from rich.console import Console
 
+from bench.command import exit_code
 from bench.latency import say_on_stderr
 from bench.testbed import fresh_stack
 from bench.usage import Usage, spent
 from ingest.generate import events_from
 from ingest.generated import BULK_RATE_PER_S, SHAPE
 from ingest.producer import EventProducer
-from lakehouse.errors import LakehouseError, ServiceError
+from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings, load_settings
 from lakehouse.tables import GOLD_PRODUCT_SALES, SILVER_EVENTS
 from operate.lake import last_noted, open_table
@@ -158,13 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--events", type=int, default=EVENTS, help=f"sent at once ({EVENTS})")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args(arguments)
-    try:
-        return bench_throughput(load_settings(), given.events, given.json, Console())
-    except LakehouseError as error:
-        say_on_stderr(str(error))
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_code(lambda: bench_throughput(load_settings(), given.events, given.json, Console()))
 
 
 if __name__ == "__main__":

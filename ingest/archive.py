@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import gzip
 import hashlib
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from ingest.console import Progress, stop_on_signals
 from ingest.drop import free_name
-from ingest.input_folder import put
+from ingest.whole_file import whole_file
 from lakehouse.errors import InputError, LakehouseError
 from lakehouse.settings import load_settings
 
@@ -37,25 +36,16 @@ class Archive:
         path, place = waiting[0], self.folder / source[:8]
         place.mkdir(parents=True, exist_ok=True)
         name = path.name if path.name.endswith(".gz") else f"{path.name}.gz"
-        part = place / f".{name}.part"
-        try:
-            with path.open("rb") as plain, part.open("wb") as out:
-                if path.name.endswith(".gz"):
-                    shutil.copyfileobj(plain, out, _PIECE_BYTES)
-                else:  # without name and time: the same file gives the same bytes
-                    with gzip.GzipFile("", "wb", 6, out, mtime=0) as packed:
-                        shutil.copyfileobj(plain, packed, _PIECE_BYTES)
-                out.flush()
-                os.fsync(out.fileno())
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
-        sums = self.sums(place) | {name: _sha256(part)}
-        part.replace(place / name)
-        put(
-            place / SUMS,
-            "".join(f"{digest}  {of}\n" for of, digest in sorted(sums.items())).encode(errors="surrogateescape"),
-        )
+        with path.open("rb") as plain, whole_file(place / name) as out:
+            if path.name.endswith(".gz"):
+                shutil.copyfileobj(plain, out, _PIECE_BYTES)
+            else:  # without name and time: the same file gives the same bytes
+                with gzip.GzipFile("", "wb", 6, out, mtime=0) as packed:
+                    shutil.copyfileobj(plain, packed, _PIECE_BYTES)
+        sums = self.sums(place) | {name: _sha256(place / name)}
+        lines = "".join(f"{digest}  {of}\n" for of, digest in sorted(sums.items()))
+        with whole_file(place / SUMS) as out:
+            out.write(lines.encode(errors="surrogateescape"))
         path.unlink()
         return True
 
@@ -93,10 +83,9 @@ def replay(archive: Archive, names: Sequence[str], input_folder: Path, progress:
     input_folder.mkdir(parents=True, exist_ok=True)
     for path, _ in chosen:
         name = free_name(input_folder, path.name.partition("-")[2])
-        part = input_folder / f".{name}.part"
-        shutil.copyfile(path, part)
-        part.rename(input_folder / name)
-        progress.show(f"{name}")
+        with path.open("rb") as packed, whole_file(input_folder / name) as out:
+            shutil.copyfileobj(packed, out, _PIECE_BYTES)
+        progress.show(name)
     return len(chosen)
 
 

@@ -40,9 +40,8 @@ class Recorder:
 
     def record(self, row: CsvRow) -> CsvRecord:
         value = row.raw if row.reason else self._json(row)
-        size = row.next_byte - row.byte
-        if max(size, len(value)) > MOST_ROW_BYTES:
-            reason = row.reason or f"{size} bytes: too large for the topic"
+        if max(row.size, len(value)) > MOST_ROW_BYTES:
+            reason = row.reason or f"{row.size} bytes: too large for the topic"
             return CsvRecord(row, None, row.raw[:START_OF_ROW_BYTES], reason, is_too_large=True)
         if row.reason:
             return CsvRecord(row, None, value, row.reason)

@@ -52,12 +52,16 @@ class CsvRow(NamedTuple):
     next_byte: int
     next_line: int
 
+    @property
+    def size(self) -> int:
+        """In bytes, all of it."""
+        return self.next_byte - self.byte
+
 
 class CsvFile:
     """An open file, plain or gzip. Positions are bytes and lines of what is in it, not of its compressed form.
 
     :param columns: in the order of the header, or COLUMNS where there is no header.
-    :param header: the first line when it is a header, else empty.
     :raises InputError: it cannot be read, or is not text.
     """
 
@@ -76,7 +80,6 @@ class CsvFile:
         names = tuple(first.decode("utf-8", errors="replace").strip().replace('"', "").split(","))
         is_header = sorted(names) == sorted(COLUMNS)
         self.columns = names if is_header else COLUMNS
-        self.header = first if is_header else b""
         self._first_row = (min(begin + len(first), len(start)), 2) if is_header else (begin, 1)
 
     def rows(self, from_byte: int = 0, from_line: int = 1) -> Iterator[CsvRow]:

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import argparse
 import errno
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ingest.console import Progress, printable, stop_on_signals, wait
-from ingest.input_folder import SUFFIXES
+from ingest.input_folder import SUFFIXES, csv_files_in
+from ingest.whole_file import whole_file
 from lakehouse.errors import InputError, LakehouseError
 from lakehouse.locks import hold
 from lakehouse.settings import load_settings
-
-
-def files_to_drop(folder: Path) -> list[Path]:
-    """The CSV files of a folder in the order of their names, which for daily files is that of time.
-
-    :raises InputError: no such folder.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder.", "a folder of CSV files, such as `lakehouse ingest split` makes")
-    names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    return [folder / name for name in names if name.lower().endswith(SUFFIXES)]
 
 
 def drop(path: Path, input_folder: Path) -> Path:
@@ -39,16 +28,8 @@ def drop(path: Path, input_folder: Path) -> Path:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        part = input_folder / f".{target.name}.part"
-        try:
-            with path.open("rb") as source, part.open("wb") as copy:
-                shutil.copyfileobj(source, copy, 1 << 20)
-                copy.flush()
-                os.fsync(copy.fileno())
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
-        part.rename(target)
+        with path.open("rb") as source, whole_file(target) as copy:
+            shutil.copyfileobj(source, copy, 1 << 20)
         path.unlink()
     return target
 
@@ -76,7 +57,9 @@ def drop_all(
     :raises InputError: no such folder, or no file in it.
     :raises LockedError: somebody else drops files there.
     """
-    files = files_to_drop(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder.", "a folder of CSV files, such as `lakehouse ingest split` makes")
+    files = csv_files_in(folder)
     if not files:
         raise InputError(f"{folder} has no CSV files.", f"files named *{' or *'.join(SUFFIXES)}")
     input_folder.mkdir(parents=True, exist_ok=True)

@@ -21,11 +21,11 @@ from ingest.archive import Archive
 from ingest.console import Progress, printable, stop_on_signals, wait
 from ingest.csv_records import CsvRecord, Recorder
 from ingest.csv_rows import CsvFile, CsvRow, copy_bytes, open_csv
-from ingest.input_folder import Delivery, InputFolder, Say, ignore_broken_leases
+from ingest.input_folder import Delivery, InputFolder, Say, reader_of
 from ingest.positions import POSITIONS_TOPIC, Position, read_position
 from ingest.producer import EventProducer, send_unreadable, unreachable
+from ingest.whole_file import whole_file
 from lakehouse.errors import InputError, LakehouseError, ServiceError
-from lakehouse.locks import hold
 from lakehouse.settings import Settings, load_settings
 
 CHUNK_ROWS, CHUNK_BYTES, CHUNK_S = 10_000, 16 * 1024 * 1024, 0.25
@@ -175,10 +175,8 @@ class FileSource:
         for record in records:
             if record.is_too_large:
                 path = self._folder.failed / f"{delivery.path.name}.line-{record.line}"
-                part = path.with_name(f".{path.name}.part")
-                with part.open("wb") as out:
+                with whole_file(path) as out:
                     copy_bytes(delivery.path, record.row.byte, record.row.next_byte, out)
-                part.replace(path)
                 self._say(f"{printable(delivery.name)} line {record.line}: {record.reason}; it is in {path}")
 
     def _commit(self, delivery: Delivery, records: Sequence[CsvRecord], position: Position) -> None:
@@ -251,7 +249,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bootstrap", help="host:port of Kafka, instead of LAKEHOUSE_KAFKA_BOOTSTRAP")
     given = parser.parse_args(arguments)
     progress, should_stop = Progress(), stop_on_signals()
-    ignore_broken_leases()
     began_s = time.monotonic()
 
     def show(sent: Sent) -> None:
@@ -260,8 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         settings = load_settings(kafka_bootstrap=given.bootstrap, input_folder=given.folder and str(given.folder))
-        with hold(settings.input_path / ".lock", f"the source of {settings.input_path}"):
-            folder = InputFolder(settings.input_path, settings.file_settle_s, progress.say)
+        with reader_of(settings, progress.say) as folder:
             source = FileSource(
                 folder, Archive(settings.archive_path), settings, progress.say, show, should_stop, given.rate
             )

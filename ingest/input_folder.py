@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest.console import printable
+from ingest.whole_file import whole_file
+from lakehouse.locks import hold
+from lakehouse.settings import Settings
 
 SUFFIXES = (".csv", ".csv.gz")
 _DIGITS = 8
@@ -58,9 +61,8 @@ class InputFolder:
         note = self.folder / ".source"
         with suppress(FileNotFoundError):
             return note.read_text(encoding="utf-8").strip()
-        beside = note.with_name(".source.part")
-        beside.write_text(fresh + "\n", encoding="utf-8")
-        beside.replace(note)
+        with whole_file(note) as out:
+            out.write(f"{fresh}\n".encode())
         return fresh
 
     def claim(self, above: int) -> None:
@@ -103,7 +105,8 @@ class InputFolder:
         """Sets a file aside with the reason in a file beside it. Out: where it is."""
         self._seen.pop(delivery.path.name, None)
         aside = self.failed / delivery.path.name
-        put(aside.with_name(aside.name + ".reason.txt"), reason.encode("utf-8", "backslashreplace"))
+        with whole_file(aside.with_name(aside.name + ".reason.txt")) as out:
+            out.write(printable(reason).encode())
         delivery.path.rename(aside)
         return aside
 
@@ -154,22 +157,23 @@ class InputFolder:
             self._say(line)
 
 
-def put(path: Path, content: bytes) -> None:
-    """Writes a whole file; nobody sees a part of it, and what is there under its name is replaced."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+@contextmanager
+def reader_of(settings: Settings, say: Say) -> Iterator[InputFolder]:
+    """The input folder, for the one process of this machine that reads it.
 
-
-def ignore_broken_leases() -> None:
-    """For a process that looks at input folders: who opens a file in the very moment in which we ask whether somebody
-    has it open, makes the system send a signal that would end us.
+    :raises LockedError: another one does.
     """
+    # Who opens a file in the very moment in which we ask whether somebody has it open, makes the system send this.
     if hasattr(signal, "SIGIO"):
         signal.signal(signal.SIGIO, signal.SIG_IGN)
+    with hold(settings.input_path / ".lock", f"the source of {settings.input_path}"):
+        yield InputFolder(settings.input_path, settings.file_settle_s, say)
+
+
+def csv_files_in(folder: Path) -> list[Path]:
+    """The CSV files of a folder in the order of their names, which for daily files is that of time."""
+    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    return sorted(path for path in files if path.name.lower().endswith(SUFFIXES))
 
 
 def _deliveries(folder: Path) -> Iterator[Delivery]:

@@ -56,10 +56,12 @@ class RecordProducer(Protocol):
 
 def send_unreadable(producer: RecordProducer, topic: str, name: str, record: CsvRecord) -> None:
     """Queue a row that cannot be read: its own bytes, with its file, line, size in bytes and reason as headers."""
-    size = record.row.next_byte - record.row.byte
     headers: Headers = {
-        "file": printable(name), "line": str(record.line), "bytes": str(size), "reason": record.reason
-    }  # fmt: skip
+        "file": printable(name),
+        "line": str(record.line),
+        "bytes": str(record.row.size),
+        "reason": record.reason,
+    }
     producer.send(topic, None, record.value, headers)
 
 

@@ -30,6 +30,17 @@ class Split:
     name: str
 
 
+class SplitBar:
+    """Shows how far a split is, and knows how many rows it has had."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self.rows = progress, 0
+
+    def __call__(self, done: Split) -> None:
+        self.rows = done.rows
+        self._progress.bar(done.share, f"{done.rows:,} rows, {done.name}")
+
+
 def split(
     files: Sequence[Path],
     out: Path,
@@ -70,7 +81,7 @@ def _split(
     files: Sequence[Path], days: _Days, on_progress: Callable[[Split], None], should_stop: Callable[[], bool]
 ) -> int | None:
     sizes = [path.stat().st_size if path.exists() else 0 for path in files]
-    rows, read = 0, 0
+    rows, read, total = 0, 0, max(1, sum(sizes))
     for path, size in zip(files, sizes, strict=True):
         with open_csv(path) as file:
             day, at = "", file.columns.index("event_time")
@@ -80,17 +91,17 @@ def _split(
                 days.add(day or days.first or "undated", file, _ended(row, path))
                 rows += 1
                 if rows % LOOK_EVERY_ROWS == 0:
-                    share = (read + min(size, file.bytes_read())) / max(1, sum(sizes))
+                    share = (read + min(size, file.bytes_read())) / total
                     on_progress(Split(rows, share, printable(path.name)))
                     if should_stop():
                         return None
         read += size
-        on_progress(Split(rows, read / max(1, sum(sizes)), printable(path.name)))
+        on_progress(Split(rows, read / total, printable(path.name)))
     return rows
 
 
 def _ended(row: CsvRow, path: Path) -> bytes:
-    if row.next_byte - row.byte > MOST_ROW_BYTES:
+    if row.size > MOST_ROW_BYTES:
         raise InputError(
             f"{printable(path.name)} line {row.line}: {row.reason}.",
             f"rows of at most {MOST_ROW_BYTES} bytes",
@@ -157,20 +168,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--replace", action="store_true", help="days that are there already")
     given = parser.parse_args(arguments)
     progress, should_stop = Progress(), stop_on_signals()
-    rows = [0]
-
-    def show(done: Split) -> None:
-        rows[0] = done.rows
-        progress.bar(done.share, f"{done.rows:,} rows, {done.name}")
-
+    bar = SplitBar(progress)
     try:
-        days = split(given.files, given.out, given.replace, show, should_stop)
+        days = split(given.files, given.out, given.replace, bar, should_stop)
     except LakehouseError as error:
         return progress.fail(error)
     if should_stop():
         progress.say("stopped; nothing is written")
         return 1
-    progress.say(f"{rows[0]:,} rows in {len(days)} files in {given.out}")
+    progress.say(f"{bar.rows:,} rows in {len(days)} files in {given.out}")
     return 0
 
 

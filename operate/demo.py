@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ingest.csv_rows import open_csv
-from ingest.input_folder import SUFFIXES
+from ingest.input_folder import csv_files_in
 from lakehouse.errors import InputError
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
@@ -38,10 +38,7 @@ def demo(settings: Settings, minutes: float, rate_per_s: float, seed: int, files
         try:
             screen.say(f"The lakehouse lives in {settings.home}; its logs in {settings.logs}.")
             screen.say("Starting Kafka and Spark ...")
-            stack.start_kafka()
-            stack.start_pipeline()
-            stack.wait_for_kafka()
-            stack.wait_for_pipeline()
+            stack.start_all(with_source=False)  # the feeder is one itself
             screen.say(f"Running after {time.monotonic() - began_s:.0f} s. Kafka: {stack.settings.kafka_bootstrap}")
             run = _Run(stack, screen, stop, began_s)
             with screen:
@@ -77,9 +74,7 @@ def csv_files(places: list[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for place in places:
-        here = [place] if place.is_file() else []
-        if place.is_dir():
-            here = sorted(path for path in place.iterdir() if path.is_file() and path.name.endswith(SUFFIXES))
+        here = csv_files_in(place) if place.is_dir() else [place] if place.is_file() else []
         if not here:
             raise InputError(f"{place} has no CSV files.", "a CSV file of store events, or a folder of them")
         found += here
@@ -88,7 +83,8 @@ def csv_files(places: list[Path]) -> list[Path]:
 
 def _first_event_time(path: Path) -> bytes:
     with open_csv(path) as file:
-        return next((row.raw for row in file.rows() if row.raw[:4].isdigit()), b"")[:19]
+        first = next(file.rows(), None)
+        return first.raw[:19] if first and first.raw[:4].isdigit() else b""
 
 
 class _Run:

@@ -13,12 +13,11 @@ from pathlib import Path
 
 from ingest.archive import Archive
 from ingest.console import Progress, stop_on_signals
-from ingest.drop import drop_all, files_to_drop
+from ingest.drop import drop_all
 from ingest.file_source import FileSource, ShouldStop
-from ingest.input_folder import InputFolder, ignore_broken_leases
-from ingest.split import Split, split
+from ingest.input_folder import csv_files_in, reader_of
+from ingest.split import SplitBar, split
 from lakehouse.errors import LakehouseError
-from lakehouse.locks import hold
 from lakehouse.settings import Settings, load_settings
 
 
@@ -28,15 +27,13 @@ def feed(files: Sequence[Path], settings: Settings, progress: Progress, should_s
     :raises LakehouseError: the files cannot be split, or Kafka is away.
     """
     days, began_s = settings.home / "days", time.monotonic()
-    with hold(settings.input_path / ".lock", f"the source of {settings.input_path}"):
-        folder = InputFolder(settings.input_path, settings.file_settle_s, progress.say)
-        left = len(files_to_drop(days)) if days.is_dir() else 0
-        left += folder.count()
+    with reader_of(settings, progress.say) as folder:
+        left = (len(csv_files_in(days)) if days.is_dir() else 0) + folder.count()
         if left:
             progress.say(f"going on with {left} files that are left of an earlier run")
         else:
             _split(files, days, progress, should_stop)
-        if days.is_dir() and files_to_drop(days):
+        if days.is_dir() and csv_files_in(days):
             drop_all(days, settings.input_path, 0.0, should_stop)
         source = FileSource(
             folder,
@@ -58,21 +55,15 @@ def _split(files: Sequence[Path], days: Path, progress: Progress, should_stop: S
     unfinished = days.with_name("days.part")
     shutil.rmtree(unfinished, ignore_errors=True)
     shutil.rmtree(days, ignore_errors=True)
-    rows = [0]
-
-    def show(done: Split) -> None:
-        rows[0] = done.rows
-        progress.bar(done.share, f"{done.rows:,} rows, {done.name}")
-
-    made = split(files, unfinished, on_progress=show, should_stop=should_stop)
+    bar = SplitBar(progress)
+    made = split(files, unfinished, on_progress=bar, should_stop=should_stop)
     if not should_stop():
         unfinished.rename(days)
-        progress.say(f"{rows[0]:,} rows of {len(files)} files split into {len(made)} days")
+        progress.say(f"{bar.rows:,} rows of {len(files)} files split into {len(made)} days")
 
 
 def main(arguments: Sequence[str]) -> int:
     progress, should_stop = Progress(), stop_on_signals()
-    ignore_broken_leases()
     try:
         return feed([Path(name) for name in arguments], load_settings(), progress, should_stop)
     except LakehouseError as error:

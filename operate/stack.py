@@ -70,12 +70,13 @@ class Stack:
     def wait_for_pipeline(self) -> None:
         self.supervisor.wait_until(lambda: is_running(read_pulse(self.settings)), "pipeline", _PIPELINE_START_S)
 
-    def start_all(self) -> None:
+    def start_all(self, with_source: bool = True) -> None:
         """Kafka and Spark start side by side; the pipeline waits for its topics."""
         self.start_kafka()
         self.start_pipeline()
         self.wait_for_kafka()
-        self.start_source()
+        if with_source:
+            self.start_source()
         self.wait_for_pipeline()
 
 

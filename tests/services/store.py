@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Message
 
+from ingest.committed import committed_records
 from lakehouse.settings import Settings
 from operate.services.kafka import KafkaBroker
 from operate.services.topics import ensure_topics
@@ -29,28 +30,7 @@ def store_in(broker: KafkaBroker, tmp_path: Path, topic_partitions: int = 2) -> 
 
 def committed(settings: Settings, topic: str) -> list[Message]:
     """All records that a reader of committed records sees, partition by partition."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": settings.kafka_bootstrap,
-            "group.id": "test",
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "enable.auto.commit": False,
-            "fetch.wait.max.ms": 20,
-        }
-    )
-    consumer.assign([TopicPartition(topic, p, 0) for p in range(settings.topic_partitions)])
-    found, ends = list[Message](), 0
-    while ends < settings.topic_partitions:
-        for message in consumer.consume(10_000, 0.2):
-            error = message.error()
-            if error is None:
-                found.append(message)
-            else:
-                assert error.code() == KafkaError._PARTITION_EOF, error
-                ends += 1
-    consumer.close()
-    return found
+    return list(committed_records(settings, topic, settings.topic_partitions))
 
 
 def values(settings: Settings) -> Counter[bytes | None]:
