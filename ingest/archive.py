@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ingest.console import Progress, stop_on_signals
+from ingest.console import Progress, printable, stop_on_signals
 from ingest.drop import free_name
 from ingest.whole_file import whole_file
 from lakehouse.errors import InputError, LakehouseError
@@ -53,7 +53,8 @@ class Archive:
         """Name -> SHA-256 of each file of a source."""
         if not (place / SUMS).is_file():
             return {}
-        lines = (place / SUMS).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        # Not by lines as Python means them: a name may hold what else ends a line.
+        lines = (place / SUMS).read_bytes().decode(errors="surrogateescape").removesuffix("\n").split("\n")
         return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
     def newest(self, source: str) -> int:
@@ -109,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         archive = Archive(settings.archive_path)
         if given.list:
             for path, digest in archive.files():
-                print(digest, path)
+                print(digest, printable(str(path)))
             return 0
         count = replay(archive, given.names, settings.input_path, progress)
     except LakehouseError as error:

@@ -134,9 +134,8 @@ class FileSource:
         self._folder.finish(delivery)
         self.sent = replace(self.sent, files=self.sent.files + 1)
         rows, took_s = self._position.rows, time.monotonic() - began_s
-        self._say(
-            f"{printable(delivery.name)}: {rows:,} rows in {took_s:.1f} s" if rows else f"{delivery.name}: no rows"
-        )
+        how = f"{rows:,} rows in {took_s:.1f} s" if rows else "no rows"
+        self._say(f"{printable(delivery.name)}: {how}")
         return True
 
     def _send(self, delivery: Delivery, file: CsvFile) -> bool:

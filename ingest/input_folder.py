@@ -119,6 +119,8 @@ class InputFolder:
                 continue
             if not name.lower().endswith(SUFFIXES):
                 self._say_once(name, "passed over: not *.csv or *.csv.gz")
+            elif "\n" in name:  # the archive's list of checksums has a line for each
+                self._say_once(name, "passed over: a line feed in its name")
             elif not entry.is_file(follow_symlinks=False):
                 self._say_once(name, "passed over: not a file")
             elif not _is_open_for_writing(Path(entry.path)):

@@ -156,14 +156,18 @@ def test_a_file_that_another_process_has_open_for_writing_is_left_and_holds_nobo
 
 
 def test_what_is_no_file_of_events_is_passed_over_and_said_once(input_folder: Path) -> None:
-    for name in ("notes.txt", ".hidden.csv", "a.csv.part"):
+    for name in ("notes.txt", ".hidden.csv", "a.csv.part", "a\nb.csv"):
         put(input_folder, name)
     (input_folder / "x.csv").mkdir()
     folder, said = opened(input_folder)
     for _ in range(3):
         folder.claim(above=0)
     assert claimed(folder) == []
-    assert sorted(said) == ["notes.txt: passed over: not *.csv or *.csv.gz", "x.csv: passed over: not a file"]
+    assert sorted(said) == [
+        "a\nb.csv: passed over: a line feed in its name",
+        "notes.txt: passed over: not *.csv or *.csv.gz",
+        "x.csv: passed over: not a file",
+    ]
 
 
 def test_a_folder_keeps_the_name_of_its_source(input_folder: Path) -> None:
@@ -183,6 +187,16 @@ def test_the_archive_is_what_sha256sum_checks_and_a_repeated_step_changes_nothin
     assert [path.name for path, _ in archive.files()] == ["00000001-a.csv.gz", "00000002-b.csv.gz"]
     assert gzip.decompress((place / "00000001-a.csv.gz").read_bytes()) == b"x"
     subprocess.run(["sha256sum", "--check", "--quiet", SUMS], cwd=place, check=True)
+
+
+def test_the_archive_reads_its_list_whatever_the_names(tmp_path: Path) -> None:
+    done, archive = tmp_path / "done", Archive(tmp_path / "archive")
+    names = ["00000001-a\rb.csv", "00000002-a\x85\u2028b.csv", "00000003-\udcff.csv"]
+    for name in names:
+        put(done, name)
+        archive.take_one(done, "sourcesource")
+    assert [path.name for path, _ in archive.files()] == [f"{name}.gz" for name in names]
+    assert archive.newest("sourcesource") == 3
 
 
 def test_nothing_comes_back_when_one_file_is_not_what_was_archived(tmp_path: Path, input_folder: Path) -> None:
