@@ -52,7 +52,7 @@ def is_alive(pid: int) -> bool:
     """Whether a process runs; one that has ended and waits to be reaped does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone before it was opened, or before it was read
         return False
 
 
@@ -60,7 +60,10 @@ def listening(pid: int) -> set[str]:
     """Local addresses, in the kernel's hexadecimal, on which a process listens."""
     inodes = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        target = str(descriptor.readlink()) if descriptor.is_symlink() else ""
+        try:
+            target = str(descriptor.readlink())
+        except FileNotFoundError:  # closed since it was listed: the broker goes on while it is looked at
+            continue
         if target.startswith("socket:["):
             inodes.add(target[8:-1])
     addresses = set()
