@@ -1,4 +1,4 @@
-"""`lakehouse bench latency`: from payment to visible in `product-sales`, with that purchase counted in."""
+"""`lakehouse bench latency`: from payment to visible in `product-sales` and in PostgreSQL, with that purchase in."""
 
 from __future__ import annotations
 
@@ -15,13 +15,21 @@ from operate.supervisor import Say
 
 
 def bench_latency(
-    settings: Settings, rate_per_s: float, seconds: float, warm_up_s: float, as_json: bool, console: Console
+    settings: Settings,
+    rate_per_s: float,
+    seconds: float,
+    warm_up_s: float,
+    kill_at_s: float | None,
+    as_json: bool,
+    console: Console,
 ) -> int:
     """Measures on a fresh lake. Out: 0, or 1 when a purchase was lost or counted twice.
 
     :param seconds: measured, after the warm-up; every purchase of this time counts.
+    :param kill_at_s: so far into it, Spark is killed.
     """
-    facts = measure_lakehouse(settings, Load(rate_per_s, seconds, warm_up_s), say_on_stderr).facts
+    load = Load(rate_per_s, seconds, warm_up_s, kill_at_s=kill_at_s)
+    facts = measure_lakehouse(settings, load, say_on_stderr).facts
     console.print(
         json.dumps(facts, indent=2) if as_json else text(facts), highlight=False, soft_wrap=True, markup=False
     )
@@ -31,15 +39,19 @@ def bench_latency(
 def measure_lakehouse(settings: Settings, load: Load, say: Say) -> Measured:
     """All that `lakehouse up` runs, on a fresh lake, under this load."""
     with fresh_stack(settings, say) as stack:
-        say("starting the pipeline")
+        say("starting the pipeline and PostgreSQL")
         stack.start_pipeline()
+        stack.start_postgres()
+        stack.wait_for_postgres()
+        stack.start_sink()
         stack.wait_for_pipeline()
         return open_loop(stack, load, say)
 
 
 def is_right(facts: dict[str, Any]) -> bool:
     """Was every purchase of the measured time seen, and nothing counted that was never sent?"""
-    return bool(facts["topic"]["purchases"]) and not facts["topic"]["lost"] and not facts["units_never_sent"]
+    lost = facts["topic"]["lost"] + facts.get("postgres", {}).get("lost", 0)
+    return bool(facts["topic"]["purchases"]) and not lost and not facts["units_never_sent"]
 
 
 def text(facts: dict[str, Any]) -> str:
@@ -48,7 +60,9 @@ def text(facts: dict[str, Any]) -> str:
     lines = [
         f"payment to product-sales at {facts['rate_per_s']:g} events/s for {facts['seconds']:g} s, "
         f"after {facts['warm_up_s']:g} s of warm-up: {topic['purchases']:,} purchases",
-        "  ".join(f"{name[:-2]} {_seconds(topic[name])}" for name in ("p50_s", "p95_s", "p99_s", "max_s")),
+        _percentiles(topic),
+        *(["payment to row in PostgreSQL", _percentiles(facts["postgres"])] if "postgres" in facts else []),
+        *([f"mean seconds: {_by_name(facts['mean_stages_s'])}"] if "postgres" in facts else []),
         f"CPU seconds: {_by_name(facts['cpu_s'])}",
         f"most memory, MB: {_by_name(facts['peak_memory_mb'])}",
         f"load average: {facts['load_average_before'][0]} before, {facts['load_average_after'][0]} after; "
@@ -64,6 +78,10 @@ def text(facts: dict[str, Any]) -> str:
 
 def say_on_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def _percentiles(summary: dict[str, Any]) -> str:
+    return "  ".join(f"{name[:-2]} {_seconds(summary[name])}" for name in ("p50_s", "p95_s", "p99_s", "max_s"))
 
 
 def _seconds(value: float | None) -> str:

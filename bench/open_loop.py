@@ -15,11 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
+
 from bench.measure import Payments, Waits
 from bench.reader import TopicReader
+from bench.store_reader import StoreReader
 from bench.usage import Usage, machine_cpu_s, own_cpu_s, spent
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
+from operate.pulse import read_pulse
 from operate.stack import Stack
 from operate.supervisor import Program, Say, tail
 
@@ -29,12 +33,16 @@ _LOOK_EVERY_S, _SAY_EVERY_S = 2.0, 10.0
 
 @dataclass(frozen=True)
 class Load:
-    """What is sent: events per second, for so long after a warm-up at the same rate."""
+    """What is sent: events per second, for so long after a warm-up at the same rate.
+
+    :param kill_at_s: so far into the measured time Spark's JVM is killed.
+    """
 
     rate_per_s: float
     seconds: float
     warm_up_s: float
     seed: int = 1
+    kill_at_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,29 +58,38 @@ def open_loop(stack: Stack, load: Load, say: Say, mortal: tuple[Program, ...] = 
     :raises ServiceError: the feeder failed, or such a program ended.
     """
     supervisor, settings = stack.supervisor, stack.settings
-    payments, usage = Payments(settings.sales_window_s), Usage(settings)
-    reader = TopicReader(settings, payments)
+    payments, served, usage = Payments(settings.sales_window_s), Payments(settings.sales_window_s), Usage(settings)
+    dsn = settings.postgres_dsn.get_secret_value()
+    store = StoreReader(dsn, served) if dsn else None
+    reader = TopicReader(settings, payments, served)
     try:
         load_before = os.getloadavg()
         feeder = _feeder(settings, load)
-        follow = _Follower(stack, reader, usage, feeder, mortal, say)
+        follow = _Follower(stack, reader, store, usage, feeder, mortal, say)
         supervisor.start(feeder)
         follow.until(lambda: reader.first_at_s > 0, "starting the stream")
         since_s = reader.first_at_s + load.warm_up_s
         follow.until(lambda: time.time() >= since_s, "warming up")
+        follow.kill_at(load.kill_at_s)
         cpu_s, machine_s, rest_s, began_s = usage.cpu_s(), machine_cpu_s(), _rest_s(usage), time.monotonic()
         follow.until(lambda: supervisor.exit_code("feeder") is not None, "measuring")
         cpu_s, machine_s, rest_s = spent(cpu_s, usage.cpu_s()), machine_cpu_s() - machine_s, _rest_s(usage) - rest_s
         others_share = rest_s / (time.monotonic() - began_s) / (os.cpu_count() or 1)
         give_up_s = time.time() + WAIT_AT_END_S
-        follow.until(lambda: payments.waiting() == 0 or time.time() > give_up_s, "waiting for the last sales")
+
+        def is_over() -> bool:
+            waiting = payments.waiting() or (store is not None and served.waiting())
+            return not waiting or time.time() > give_up_s
+
+        follow.until(is_over, "waiting for the last sales")
         waits = payments.waits(since_s, time.time())
         facts = {
             "rate_per_s": load.rate_per_s,
             "seconds": load.seconds,
             "warm_up_s": load.warm_up_s,
             "topic": waits.summary(),
-            "units_never_sent": payments.too_many(),
+            **(stored(waits, served.waits(since_s, time.time()), follow.steps_s()) if store else {}),
+            "units_never_sent": payments.too_many() + served.too_many(),
             "sent_events": reader.sent,
             "feeder": (tail(feeder.log, 1).splitlines() or [""])[-1],
             "load_average_before": _rounded(load_before),
@@ -84,22 +101,52 @@ def open_loop(stack: Stack, load: Load, say: Say, mortal: tuple[Program, ...] = 
         }
     finally:
         reader.close()
+        if store is not None:
+            store.close()
     return Measured(facts, waits)
+
+
+def stored(topic: Waits, store: Waits, steps_s: dict[str, float]) -> dict[str, Any]:
+    """The facts of the stage PostgreSQL, and which part of the mean wait each stage takes.
+
+    :param steps_s: mean lengths of the steps of a batch; a payment waits for those up to `publish`, and before them for
+        its batch to begin.
+    """
+    until_topic, until_row = (sum(waits.waits_s) / max(1, len(waits.waits_s)) for waits in (topic, store))
+    steps = {name: length_s for name, length_s in steps_s.items() if name in ("judge", "revise", "publish")}
+    parts = {"wait_for_batch": max(0.0, until_topic - sum(steps.values())), **steps, "sink": until_row - until_topic}
+    whole = sum(parts.values()) or 1.0
+    return {
+        "postgres": store.summary(),
+        "mean_stages_s": {name: round(part, 3) for name, part in parts.items()},
+        "stage_shares": {name: round(part / whole, 3) for name, part in parts.items()},
+    }
 
 
 class _Follower:
     """Reads on until something is so, looks after the programs, and says now and then what goes on."""
 
     def __init__(
-        self, stack: Stack, reader: TopicReader, usage: Usage, feeder: Program, mortal: tuple[Program, ...], say: Say
+        self,
+        stack: Stack,
+        reader: TopicReader,
+        store: StoreReader | None,
+        usage: Usage,
+        feeder: Program,
+        mortal: tuple[Program, ...],
+        say: Say,
     ) -> None:
-        self._supervisor, self._reader, self._usage, self._say = stack.supervisor, reader, usage, say
-        self._feeder, self._mortal = feeder, mortal
+        self._stack, self._supervisor, self._reader, self._store = stack, stack.supervisor, reader, store
+        self._usage, self._say, self._feeder, self._mortal = usage, say, feeder, mortal
+        self._kill_at_s: float | None = None
+        self._steps: list[dict[str, float]] = []
         self._looked_at_s, self._said_at_s = 0.0, time.monotonic()
 
     def until(self, is_so: Callable[[], bool], what: str) -> None:
         while not is_so():
-            self._reader.read(0.1)
+            self._reader.read(0.1 if self._store is None else 0.02)
+            if self._store is not None:
+                self._store.read()
             now_s = time.monotonic()
             if now_s - self._looked_at_s > _LOOK_EVERY_S:
                 self._looked_at_s = now_s
@@ -108,7 +155,24 @@ class _Follower:
                 self._said_at_s = now_s
                 self._say(f"{what}: {self._reader.sent:,} events sent")
 
+    def kill_at(self, seconds: float | None) -> None:
+        """So many seconds from now Spark's JVM is killed, as if the kernel had needed its memory."""
+        self._kill_at_s = None if seconds is None else time.monotonic() + seconds
+
+    def steps_s(self) -> dict[str, float]:
+        """How long the steps of the pipeline's batches took, on average."""
+        names = self._steps[0] if self._steps else {}
+        return {name: sum(steps[name] for steps in self._steps) / len(self._steps) for name in names}
+
     def _look(self) -> None:
+        if self._kill_at_s is not None and time.monotonic() > self._kill_at_s:
+            self._kill_at_s = None
+            for process in psutil.Process(read_pulse(self._stack.settings)["pid"]).children(recursive=True):
+                process.kill()
+            self._say("killed Spark's JVM")
+        steps = read_pulse(self._stack.settings).get("steps_s")
+        if steps:
+            self._steps.append(steps)
         self._supervisor.watch()
         self._usage.sample_memory()
         if self._supervisor.exit_code("feeder"):

@@ -11,10 +11,10 @@ from lakehouse.settings import Settings
 
 
 class TopicReader:
-    """Reads both topics from their beginning and tells what it reads to `payments`."""
+    """Reads both topics from their beginning and tells what it reads to `payments`, and the events to `others` too."""
 
-    def __init__(self, settings: Settings, payments: Payments) -> None:
-        self._settings, self._payments = settings, payments
+    def __init__(self, settings: Settings, payments: Payments, *others: Payments) -> None:
+        self._settings, self._payments, self._others = settings, payments, others
         self._consumer = Consumer(
             {"bootstrap.servers": settings.kafka_bootstrap, "group.id": "bench", "enable.auto.commit": False}
         )
@@ -46,7 +46,8 @@ class TopicReader:
         kafka_at_s = record.timestamp()[1] / 1000
         self.first_at_s = self.first_at_s or kafka_at_s
         self.sent += 1
-        self._payments.paid(value, kafka_at_s)
+        for payments in (self._payments, *self._others):
+            payments.paid(value, kafka_at_s)
 
     def close(self) -> None:
         self._consumer.close()

@@ -10,12 +10,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from confluent_kafka.admin import AdminClient
+from pydantic import SecretStr
 
 from lakehouse.settings import Settings
+from operate.services.topics import topic_configs
 from operate.stack import Stack, only_run
 from operate.supervisor import Say
 
-_TOPICS = ("events_topic", "unreadable_topic", "sales_topic")
+_TOPICS = ("events_topic", "unreadable_topic")
 
 
 @contextmanager
@@ -28,7 +30,8 @@ def fresh_stack(settings: Settings, say: Say) -> Iterator[Stack]:
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     home = Path(tempfile.mkdtemp(prefix="bench-", dir=settings.home))
-    own = settings.model_copy(update={"home": home, "lake": "", "kafka_port": 0, **_own_topics(settings, home.name)})
+    embedded = {"home": home, "lake": "", "kafka_port": 0, "postgres_dsn": SecretStr(""), "postgres_port": 0}
+    own = settings.model_copy(update=embedded | _own_topics(settings, home.name))
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with only_run(own, say):
@@ -53,11 +56,11 @@ def _own_topics(settings: Settings, run: str) -> dict[str, str]:
     """Our own broker is empty; on another one nothing of its owner's may be read or written."""
     if not settings.kafka_bootstrap:
         return {}
-    return {name: f"{getattr(settings, name)}-{run}" for name in _TOPICS}
+    return {name: f"{getattr(settings, name)}-{run}" for name in _TOPICS} | {"gold_topic_prefix": f"{run}-"}
 
 
 def _remove_topics(settings: Settings) -> None:
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})
-    for done in admin.delete_topics([getattr(settings, name) for name in _TOPICS], operation_timeout=15).values():
+    for done in admin.delete_topics(list(topic_configs(settings)), operation_timeout=15).values():
         with suppress(Exception):
             done.result()

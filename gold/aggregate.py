@@ -6,13 +6,14 @@ import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Protocol
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from gold.product_sales import product_sales
+from gold.topics import Key, Row, Topics, key_of
+from gold.whole import REVISIONS_PER_GENERATION
 from gold.windows import Window, WindowPurchases
 from lakehouse import commits
 from lakehouse.errors import SettingError
@@ -21,11 +22,7 @@ from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_PRODUCT_SALES, SILVER_EVENTS
 from lakehouse.values import frame_of_columns, frame_of_rows
 
-REVISIONS_PER_GENERATION = 2**32
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-Row = dict[str, Any]
-Key = tuple[datetime, int]
 
 
 @dataclass(frozen=True)
@@ -37,12 +34,6 @@ class Change:
     paid_at_us: dict[Key, int]
 
 
-class Publisher(Protocol):
-    """Where changes go (gold.topics.SalesTopic)."""
-
-    def publish(self, rows: list[Row], paid_at_us: dict[Key, int]) -> None: ...
-
-
 class Aggregation:
     """Turns purchases into revisions of gold.product_sales, and keeps the version of silver.events it has read.
 
@@ -52,19 +43,21 @@ class Aggregation:
     :raises SettingError: the table has windows of another length than the settings.
     """
 
-    def __init__(self, spark: SparkSession, settings: Settings, publisher: Publisher) -> None:
+    def __init__(self, spark: SparkSession, settings: Settings, topics: Topics) -> None:
         # A session of its own: rounds run beside the batches, and the note of a merge is a setting of the session.
         self._spark, self._merging, self._settings = spark, spark.newSession(), settings
         commits.create_tables(spark, (GOLD_PRODUCT_SALES,), settings)
         note = commits.last_note(spark, GOLD_PRODUCT_SALES, settings)
         _refuse_other_windows(note, settings)
         self.read_version: int = note.get("silver_version", 0)
+        self._clock_us: int | None = note.get("clock_us")
+        self._newest_us = self._clock_us
         self._generation: int = note.get("generation", 0) + 1
-        commits.append_nothing(spark, GOLD_PRODUCT_SALES, settings, self._note(self.read_version))
+        commits.append_nothing(spark, GOLD_PRODUCT_SALES, settings, self._note(self.read_version, self._clock_us))
         self._sequence = 0
         clock_us = commits.last_note(spark, SILVER_EVENTS, settings).get("clock_us")
         self._purchases = WindowPurchases(spark, settings, self.read_version, clock_us)
-        self._publisher = publisher
+        self._topics = topics
         self._lock = threading.Lock()
         self._unsettled: dict[Key, Row] = {}
         self._pending: dict[Key, Row] = {}
@@ -92,7 +85,7 @@ class Aggregation:
 
     def publish(self, change: Change) -> None:
         if change.rows:
-            self._publisher.publish(change.rows, change.paid_at_us)
+            self._topics.publish(GOLD_PRODUCT_SALES, change.rows, change.paid_at_us)
 
     def settle(self, change: Change, silver_version: int | None) -> None:
         """Silver has the purchases of this change.
@@ -101,33 +94,41 @@ class Aggregation:
             change is a part of a commit of silver of which more is to come.
         """
         self._purchases.remember(change.purchases)
-        self._unsettled.update((_key(row), row) for row in change.rows)
+        self._unsettled.update((key_of(row, GOLD_PRODUCT_SALES), row) for row in change.rows)
+        for purchase in change.purchases:
+            self._newest_us = max(purchase.event_at_us, self._newest_us or purchase.event_at_us)
         if silver_version is None:
             return
         with self._lock:
             self._pending.update(self._unsettled)
-            self.read_version = silver_version
+            self.read_version, self._clock_us = silver_version, self._newest_us
         self._unsettled = {}
 
     def upsert(self) -> int:
         """One round: writes what is settled into gold.product_sales in one commit. Out: rows written."""
         with self._lock:
-            rows, version = list(self._pending.values()), self.read_version
+            rows, version, clock_us = list(self._pending.values()), self.read_version, self._clock_us
             self._pending = {}
         if rows:
             days = ", ".join(f"DATE'{day}'" for day in sorted({row["window_start_on"].isoformat() for row in rows}))
             first = min(row["window_start_at"] for row in rows)
             only = f"t.window_start_on IN ({days}) AND t.window_start_at >= TIMESTAMP'{first:%Y-%m-%d %H:%M:%S}'"
             source = frame_of_rows(self._merging, rows, GOLD_PRODUCT_SALES.schema)
-            commits.merge(source, GOLD_PRODUCT_SALES, self._settings, self._note(version), only)
+            note = self._note(version, clock_us) | {
+                "oldest_us": (first - _EPOCH) // timedelta(microseconds=1),
+                "revision": max(row["revision"] for row in rows),
+            }
+            commits.merge(source, GOLD_PRODUCT_SALES, self._settings, note, only)
         elif version > self._written_version:
-            commits.append_nothing(self._merging, GOLD_PRODUCT_SALES, self._settings, self._note(version))
+            commits.append_nothing(self._merging, GOLD_PRODUCT_SALES, self._settings, self._note(version, clock_us))
         self._written_version = version
         return len(rows)
 
-    def _note(self, silver_version: int) -> commits.Note:
+    def _note(self, silver_version: int, clock_us: int | None) -> commits.Note:
+        """:param clock_us: the newest sale or refund in the table; it tells which windows are complete."""
         window_s = self._settings.sales_window_s
-        return {"silver_version": silver_version, "generation": self._generation, "window_s": window_s}
+        note = {"silver_version": silver_version, "generation": self._generation, "window_s": window_s}
+        return note if clock_us is None else note | {"clock_us": clock_us}
 
     def _frame(self, purchases: list[Purchase]) -> DataFrame:
         _, at_us, products, prices, users, _ = zip(*purchases, strict=True)
@@ -153,7 +154,3 @@ def _refuse_other_windows(note: commits.Note, settings: Settings) -> None:
             "the length that the table was made with",
             f"set LAKEHOUSE_SALES_WINDOW_S={made_with}, or begin a new lake",
         )
-
-
-def _key(row: Row) -> Key:
-    return row["window_start_at"], row["product_id"]

@@ -1,4 +1,4 @@
-"""spark-submit gold/job.py: silver.events -> gold.product_sales and the topic product-sales."""
+"""spark-submit gold/job.py: silver.events -> the tables of gold and their topics."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ from datetime import UTC, datetime
 from pyspark.sql import DataFrame, SparkSession
 
 from gold.aggregate import Aggregation
-from gold.topics import SalesTopic
+from gold.ledger import Ledger
+from gold.topics import GoldTopics
 from lakehouse.handover import purchases_in
 from lakehouse.jobs import run_job
-from lakehouse.rounds import in_rounds
+from lakehouse.rounds import Work, in_rounds
 from lakehouse.settings import Settings
 from lakehouse.streams import Position, Stop, follow_table, is_whole, last_whole_version
 from lakehouse.tables import SILVER_EVENTS
 
 
-def aggregate(spark: SparkSession, settings: Settings, aggregation: Aggregation, stop: Stop, once: bool) -> None:
-    """Aggregates what silver has beyond what gold has read, and with `once` false what it gets, until stopped."""
+def aggregate(
+    spark: SparkSession, settings: Settings, aggregation: Aggregation, works: tuple[Work, ...], stop: Stop, once: bool
+) -> None:
+    """Aggregates what silver has beyond what gold has read, and with `once` false what it gets, until stopped.
+
+    :param works: done in rounds beside it, and at its end.
+    """
 
     def step(batch: DataFrame, end: Position) -> None:
         whole = last_whole_version(end)
@@ -25,13 +31,15 @@ def aggregate(spark: SparkSession, settings: Settings, aggregation: Aggregation,
         aggregation.publish(change)
         aggregation.settle(change, whole if is_whole(end) else None)
 
-    with in_rounds((aggregation.upsert,), settings.round_s, stop):
+    with in_rounds(works, settings.round_s, stop):
         follow_table("gold", SILVER_EVENTS, aggregation.read_version, step, spark, settings, stop, once)
 
 
 def follow(spark: SparkSession, settings: Settings, stop: Stop, once: bool) -> None:
-    aggregate(spark, settings, Aggregation(spark, settings, SalesTopic(settings)), stop, once)
+    topics = GoldTopics(settings)
+    aggregation, ledger = Aggregation(spark, settings, topics), Ledger(spark, settings, topics)
+    aggregate(spark, settings, aggregation, (aggregation.upsert, ledger.round), stop, once)
 
 
 if __name__ == "__main__":
-    run_job("gold", follow, description="Aggregate silver.events into gold.product_sales and publish each change.")
+    run_job("gold", follow, description="Aggregate silver.events into the tables of gold and publish each change.")

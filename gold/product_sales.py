@@ -5,9 +5,8 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from lakehouse.schemas import AMOUNT, GOLD_PRODUCT_SALES
-
-FACTS = [name for name in GOLD_PRODUCT_SALES.fieldNames() if name not in ("revision", "updated_at")]
+from lakehouse.schemas import AMOUNT
+from lakehouse.tables import GOLD_PRODUCT_SALES
 
 
 def product_sales(purchases: DataFrame, window_s: int) -> DataFrame:
@@ -36,8 +35,13 @@ def product_sales(purchases: DataFrame, window_s: int) -> DataFrame:
                 "window_start_on": F.to_date("window_start_at"),
             }
         )
-        .select(*FACTS)
+        .select(*GOLD_PRODUCT_SALES.facts)
     )
+
+
+def count_and_total(is_counted: Column, amount: Column) -> tuple[Column, Column]:
+    """How many rows of a group count, and the sum of an amount over them (decimal(20,2); 0 of none)."""
+    return F.count_if(is_counted), _total(F.when(is_counted, amount))
 
 
 def _total(amount: Column) -> Column:

@@ -10,10 +10,12 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
+from lakehouse.errors import TableError
 from lakehouse.files import list_names, read_text
 from lakehouse.settings import Settings
 from lakehouse.tables import Table
@@ -73,6 +75,48 @@ def overwrite(rows: DataFrame, table: Table, settings: Settings, note: Note) -> 
     writer = rows.write.format("delta").mode("overwrite").option("userMetadata", json.dumps(note))
     writer.save(table.path(settings))
     return last_version(rows.sparkSession)
+
+
+def replace(rows: DataFrame, table: Table, settings: Settings, note: Note) -> int:
+    """Replaces the rows in one commit, with the note in it: all rows of each folder that the new rows are in, or of a
+    table without folders. Out: the version of the commit.
+
+    The rows must have the columns of the table, in its order. They may be read from an older version of it.
+    """
+    writer = rows.coalesce(1).write.format("delta").mode("overwrite").option("userMetadata", json.dumps(note))
+    if table.partition_by:
+        writer = writer.option("partitionOverwriteMode", "dynamic")
+    writer.save(table.path(settings))
+    return last_version(rows.sparkSession)
+
+
+def added_rows(
+    spark: SparkSession, table: Table, settings: Settings, after: int, upto: int
+) -> tuple[DataFrame, list[str]]:
+    """The rows that the commits after a version, up to another one, have added to a table in folders by day.
+
+    Out: the rows, read from the files of these commits alone, however many the table has; and their days.
+
+    :raises TableError: Delta no longer keeps one of these commits in the log.
+    """
+    there = set(_versions(spark, table, settings))
+    paths, days = [], set()
+    for version in range(after + 1, upto + 1):
+        if version not in there:
+            raise TableError(
+                f"Version {version} of {table.name} is not in its log any more.",
+                f"all commits after version {after}, the last that was read",
+                "run `lakehouse rebuild gold`",
+            )
+        for line in read_text(spark, f"{_log(table, settings)}/{version:020d}.json").splitlines():
+            add = json.loads(line).get("add")
+            if add and add["dataChange"]:
+                paths.append(f"{table.path(settings)}/{unquote(add['path'])}")
+                days.add(add["partitionValues"][table.partition_by[0]])
+    if not paths:
+        return frame_of_rows(spark, [], table.schema), []
+    reader = spark.read.schema(table.schema).option("basePath", table.path(settings))
+    return reader.parquet(*paths).select(*table.schema.fieldNames()), sorted(days)
 
 
 def append_nothing(spark: SparkSession, table: Table, settings: Settings, note: Note) -> int:

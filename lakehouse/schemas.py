@@ -9,6 +9,7 @@ from __future__ import annotations
 from pyspark.sql.types import (
     ArrayType,
     BinaryType,
+    BooleanType,
     DataType,
     DateType,
     DecimalType,
@@ -26,8 +27,12 @@ PRICE = DecimalType(10, 2)
 AMOUNT = DecimalType(20, 2)
 
 
-def _column(name: str, kind: DataType, comment: str, *, nullable: bool = True, volatile: bool = False) -> StructField:
-    return StructField(name, kind, nullable, {"comment": comment, "volatile": volatile})
+def _column(
+    name: str, kind: DataType, comment: str, *, volatile: bool = False, may_be_null: bool = False
+) -> StructField:
+    """:param may_be_null: in a published row. It is said here, for Delta and its readers bear a null everywhere."""
+    metadata = {"comment": comment, "volatile": volatile} | ({"may_be_null": True} if may_be_null else {})
+    return StructField(name, kind, True, metadata)
 
 
 def _place(*, volatile: bool) -> list[StructField]:
@@ -35,6 +40,13 @@ def _place(*, volatile: bool) -> list[StructField]:
         _column("topic", StringType(), "Kafka topic of the record", volatile=volatile),
         _column("partition", IntegerType(), "Kafka partition of the record", volatile=volatile),
         _column("offset", LongType(), "Kafka offset of the record", volatile=volatile),
+    ]
+
+
+def _revision() -> list[StructField]:
+    return [
+        _column("revision", LongType(), "Rises with every change of the row", volatile=True),
+        _column("updated_at", TimestampType(), "When this revision was made (UTC)", volatile=True),
     ]
 
 
@@ -129,8 +141,111 @@ GOLD_PRODUCT_SALES = StructType(
         _column("refund_units", LongType(), "Purchases with a price below zero"),
         _column("refund_amount", AMOUNT, "Sum of what was given back (USD), above zero"),
         _column("last_purchase_at", TimestampType(), "Newest purchase or refund in the window (UTC)"),
-        _column("revision", LongType(), "Rises with every change of the row", volatile=True),
-        _column("updated_at", TimestampType(), "When this revision was made (UTC)", volatile=True),
+        *_revision(),
+    ]
+)
+
+GOLD_SALES_CORRECTIONS = StructType(
+    [
+        _column("window_start_at", TimestampType(), "Start of the window that changed (UTC)", volatile=True),
+        _column("product_id", LongType(), "Product", volatile=True),
+        _column("old_units", LongType(), "Units before", volatile=True),
+        _column("new_units", LongType(), "Units from then on", volatile=True),
+        _column("old_revenue", AMOUNT, "Revenue before (USD)", volatile=True),
+        _column("new_revenue", AMOUNT, "Revenue from then on (USD)", volatile=True),
+        _column("old_refund_amount", AMOUNT, "Refunds before (USD)", volatile=True),
+        _column("new_refund_amount", AMOUNT, "Refunds from then on (USD)", volatile=True),
+        _column("reason", StringType(), "late: a purchase came late; rebuild: gold was built anew", volatile=True),
+        _column("corrected_at", TimestampType(), "When the change was made (UTC)", volatile=True),
+        _column("revision", LongType(), "Revision of the window's row that has the change", volatile=True),
+    ]
+)
+
+GOLD_ORDERS = StructType(
+    [
+        _column("order_id", StringType(), "128-bit hash of customer, time and session, in hex"),
+        _column("ordered_at", TimestampType(), "When it was placed (UTC)"),
+        _column("ordered_on", DateType(), "Day of ordered_at (UTC)"),
+        _column("user_id", LongType(), "Customer"),
+        _column("user_session", StringType(), "Session, as the store's pages gave it", may_be_null=True),
+        _column(
+            "lines",
+            ArrayType(
+                StructType(
+                    [
+                        StructField("event_id", StringType()),
+                        StructField("product_id", LongType()),
+                        StructField("price", PRICE),
+                        StructField("extras", StringType(), True, {"json": True, "may_be_null": True}),
+                    ]
+                )
+            ),
+            "Its purchases, by event_id; below zero: a refund; extras: fields we do not know, a JSON object of texts",
+        ),
+        _column("units", LongType(), "Lines with a price above zero"),
+        _column("revenue", AMOUNT, "Sum of their prices (USD)"),
+        _column("refund_units", LongType(), "Lines with a price below zero"),
+        _column("refund_amount", AMOUNT, "Sum of what was given back (USD), above zero"),
+        _column("total", AMOUNT, "Revenue less refunds (USD)"),
+        *_revision(),
+    ]
+)
+
+GOLD_PRODUCTS = StructType(
+    [
+        _column("product_id", LongType(), "Product"),
+        _column("category_id", LongType(), "Category in its newest event; exceeds 2^53", may_be_null=True),
+        _column("category_code", StringType(), "Category in words in its newest event", may_be_null=True),
+        _column("brand", StringType(), "Brand in its newest event", may_be_null=True),
+        _column("price", PRICE, "Price in its newest event (USD)"),
+        _column("last_event_at", TimestampType(), "When the newest event happened (UTC)"),
+        _column("last_event_id", StringType(), "The newest event; of several at one time the one with the greatest id"),
+        *_revision(),
+    ]
+)
+
+GOLD_CUSTOMER_VALUE = StructType(
+    [
+        _column("user_id", LongType(), "Customer"),
+        _column("orders", LongType(), "Orders with at least one sale"),
+        _column("units", LongType(), "Purchases with a price above zero"),
+        _column("revenue", AMOUNT, "Sum of their prices (USD), refunds not taken off"),
+        _column("refund_units", LongType(), "Purchases with a price below zero"),
+        _column("refunds", AMOUNT, "Sum of what was given back (USD), above zero"),
+        _column(
+            "first_purchase_at",
+            TimestampType(),
+            "Oldest sale (UTC); null of refunds alone",
+            may_be_null=True,
+        ),
+        _column("last_purchase_at", TimestampType(), "Newest sale (UTC); null of refunds alone", may_be_null=True),
+        *_revision(),
+    ]
+)
+
+GOLD_BRAND_VISITS = StructType(
+    [
+        _column("event_on", DateType(), "Day (UTC)"),
+        _column("brand", StringType(), "Brand; empty for events without one"),
+        _column("user_id", LongType(), "Customer"),
+        _column("viewed", BooleanType(), "Looked at a product of the brand that day"),
+        _column("carted", BooleanType(), "Put one into the cart"),
+        _column("bought", BooleanType(), "Bought one, at a price above zero"),
+        *_revision(),
+    ]
+)
+
+GOLD_FUNNEL = StructType(
+    [
+        _column("event_on", DateType(), "Day (UTC)"),
+        _column("scope", StringType(), "brand: customers of one brand; day: of the whole store"),
+        _column("brand", StringType(), "Brand; empty for events without one, and in scope day"),
+        _column("visitors", LongType(), "Distinct customers with any event"),
+        _column("viewed", LongType(), "Those among them who looked at a product"),
+        _column("carted", LongType(), "Those who put one into the cart"),
+        _column("bought", LongType(), "Those who bought one, at a price above zero"),
+        _column("conversion", DoubleType(), "bought / visitors"),
+        *_revision(),
     ]
 )
 

@@ -55,7 +55,7 @@ _LOCAL_FILES = {
 def build_session(name: str, settings: Settings, extra: dict[str, str] | None = None) -> SparkSession:
     """The session of a job.
 
-    A `--master` or memory given to spark-submit wins: they are fixed before this runs. `extra` is for tests.
+    A `--master` or memory given to spark-submit wins: they are fixed before this runs. `extra` adds to ours, and wins.
     """
     builder = SparkSession.builder.appName(name)
     local = _LOCAL_FILES if is_local(settings.lake_url) else {}
@@ -71,9 +71,9 @@ def build_session(name: str, settings: Settings, extra: dict[str, str] | None = 
 
 
 @contextmanager
-def spark_session(name: str, settings: Settings) -> Iterator[SparkSession]:
+def spark_session(name: str, settings: Settings, extra: dict[str, str] | None = None) -> Iterator[SparkSession]:
     """A session that ends with the block."""
-    spark = build_session(name, settings)
+    spark = build_session(name, settings, extra)
     try:
         yield spark
     finally:

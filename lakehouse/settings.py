@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lakehouse.errors import SettingError
@@ -38,7 +38,14 @@ class Settings(BaseSettings):
     kafka_retention_s: int = Field(7 * 86400, ge=60, description="How long the embedded broker keeps store events.")
     events_topic: str = Field("store-events", description="Topic of the raw events.")
     unreadable_topic: str = Field("store-events-unreadable", description="Topic of input that could not be read.")
-    sales_topic: str = Field("product-sales", description="Topic of sales per product and window, keyed, compacted.")
+    gold_topic_prefix: str = Field("", description="Put before the names of gold's topics, such as `product-sales`.")
+    postgres_dsn: SecretStr = Field(
+        SecretStr(""), description="PostgreSQL that serves gold. Empty: the embedded one of the home folder."
+    )
+    postgres_port: int = Field(0, ge=0, le=65535, description="Port of the embedded PostgreSQL. 0: a free one.")
+    bi_password: SecretStr = Field(
+        SecretStr(""), description="Password of the role `bi`, which reads. Empty: made up once, where it is embedded."
+    )
     topic_partitions: int = Field(4, ge=1, description="Partitions of each topic, when the embedded broker makes it.")
     master: str = Field("local[*]", description="Spark master of jobs that are not started by spark-submit.")
     driver_memory_mb: int = Field(
@@ -50,7 +57,7 @@ class Settings(BaseSettings):
         60, ge=1, le=86400, description="Length of a window of gold.product_sales; divides a day."
     )
     round_s: float = Field(
-        10.0, ge=0, description="Shortest time between two rounds of slow writes: gold tables, the quality log."
+        30.0, ge=0, description="Shortest time between two rounds of slow writes: gold tables, the quality log."
     )
     recent_s: int = Field(1800, ge=60, description="Events this recent, by the store clock, are looked up in memory.")
     recent_rows: int = Field(1_000_000, ge=1000, description="Most events whose ids are held in memory.")
@@ -93,6 +100,11 @@ class Settings(BaseSettings):
         return _bands(self.null_rate_bands)
 
     @property
+    def sales_topic(self) -> str:
+        """Topic of sales per product and window."""
+        return f"{self.gold_topic_prefix}product-sales"
+
+    @property
     def lake_url(self) -> str:
         """Where the tables are, without a slash at the end."""
         return (self.lake or str(self.home / "lake")).rstrip("/")
@@ -115,7 +127,10 @@ class Settings(BaseSettings):
 
     def as_environment(self) -> dict[str, str]:
         """The settings as `LAKEHOUSE_*` variables, to hand them to a process that we start."""
-        return {PREFIX + name.upper(): str(value) for name, value in self.model_dump().items()}
+        return {
+            PREFIX + name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in self.model_dump().items()
+        }
 
 
 def _bands(text: str) -> dict[str, tuple[float, float]]:

@@ -35,6 +35,19 @@ class Table:
     def layer(self) -> str:
         return self.name.split(".")[0]
 
+    @property
+    def facts(self) -> list[str]:
+        """The columns of a revised row that are not about the revision."""
+        return [name for name in self.schema.fieldNames() if name not in ("revision", "updated_at")]
+
+    def topic(self, settings: Settings) -> str:
+        """The Kafka topic of a table that is PUBLISHED."""
+        return settings.gold_topic_prefix + self.topic_name
+
+    @property
+    def topic_name(self) -> str:
+        return self.name.split(".")[1].replace("_", "-")
+
     def path(self, settings: Settings) -> str:
         return f"{settings.lake_url}/{self.name.replace('.', '/')}"
 
@@ -67,8 +80,72 @@ GOLD_PRODUCT_SALES = Table(
     ("window_start_on",),
     skipping=("window_start_at",),
 )
+GOLD_PRODUCT_SALES_HOURLY = Table(
+    "gold.product_sales_hourly",
+    schemas.GOLD_PRODUCT_SALES,
+    "product and hour",
+    ("window_start_at", "product_id"),
+    ("window_start_on",),
+    skipping=("revision",),
+)
+GOLD_PRODUCT_SALES_DAILY = Table(
+    "gold.product_sales_daily",
+    schemas.GOLD_PRODUCT_SALES,
+    "product and day",
+    ("window_start_at", "product_id"),
+    ("window_start_on",),
+    skipping=("revision",),
+)
+GOLD_SALES_CORRECTIONS = Table(
+    "gold.sales_corrections",
+    schemas.GOLD_SALES_CORRECTIONS,
+    "change of a window that had been complete",
+    ("window_start_at", "product_id", "revision"),
+    skipping=("revision",),
+)
+GOLD_ORDERS = Table("gold.orders", schemas.GOLD_ORDERS, "order", ("order_id",), ("ordered_on",), skipping=("revision",))
+GOLD_PRODUCTS = Table("gold.products", schemas.GOLD_PRODUCTS, "product", ("product_id",), skipping=("revision",))
+GOLD_CUSTOMER_VALUE = Table(
+    "gold.customer_value", schemas.GOLD_CUSTOMER_VALUE, "customer", ("user_id",), skipping=("revision",)
+)
+GOLD_BRAND_VISITS = Table(
+    "gold.brand_visits",
+    schemas.GOLD_BRAND_VISITS,
+    "day, brand and customer",
+    ("event_on", "brand", "user_id"),
+    ("event_on",),
+    skipping=("revision",),
+)
+GOLD_FUNNEL = Table(
+    "gold.funnel",
+    schemas.GOLD_FUNNEL,
+    "day and brand, and day",
+    ("event_on", "scope", "brand"),
+    ("event_on",),
+    skipping=("revision",),
+)
 
-TABLES = (BRONZE_EVENTS, SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE, SILVER_QUALITY_LOG, GOLD_PRODUCT_SALES)
+PUBLISHED = (
+    GOLD_PRODUCT_SALES,
+    GOLD_PRODUCT_SALES_HOURLY,
+    GOLD_PRODUCT_SALES_DAILY,
+    GOLD_SALES_CORRECTIONS,
+    GOLD_ORDERS,
+    GOLD_PRODUCTS,
+    GOLD_CUSTOMER_VALUE,
+    GOLD_FUNNEL,
+)
+"""The tables whose rows are published, each in a topic of its own, and served."""
+
+TABLES = (
+    BRONZE_EVENTS,
+    SILVER_EVENTS,
+    SILVER_DUPLICATES,
+    SILVER_QUARANTINE,
+    SILVER_QUALITY_LOG,
+    *PUBLISHED,
+    GOLD_BRAND_VISITS,
+)
 
 
 def find_table(name: str) -> Table:

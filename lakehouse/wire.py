@@ -10,7 +10,7 @@ from typing import Any
 
 
 def to_json(row: Mapping[str, Any]) -> bytes:
-    """A row as one flat JSON object, in the order of its columns."""
+    """A row as one JSON object, in the order of its columns. `extras`, JSON text in a table, is an object here."""
     return json.dumps({name: plain(value) for name, value in row.items()}, separators=(",", ":")).encode()
 
 
@@ -27,6 +27,10 @@ def plain(value: Any) -> Any:
         return iso_utc(value)
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    if isinstance(value, dict):
+        return {name: json.loads(each) if name == "extras" and each else plain(each) for name, each in value.items()}
     if isinstance(value, bytes):
         try:
             return value.decode()

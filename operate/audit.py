@@ -8,12 +8,25 @@ from typing import Any
 
 import pyarrow as pa
 
-from lakehouse.errors import LakehouseError
+from lakehouse.errors import LakehouseError, TableError
 from lakehouse.settings import Settings
-from lakehouse.tables import BRONZE_EVENTS, GOLD_PRODUCT_SALES, SILVER_DUPLICATES, SILVER_EVENTS, SILVER_QUARANTINE
+from lakehouse.tables import (
+    BRONZE_EVENTS,
+    GOLD_CUSTOMER_VALUE,
+    GOLD_ORDERS,
+    GOLD_PRODUCT_SALES,
+    GOLD_PRODUCT_SALES_DAILY,
+    GOLD_PRODUCT_SALES_HOURLY,
+    SILVER_DUPLICATES,
+    SILVER_EVENTS,
+    SILVER_QUARANTINE,
+    Table,
+)
+from operate.compare import GOLD
 from operate.content import content_hash, prefixed
 from operate.held import held_records
 from operate.lake import commits_of, last_noted, open_table, query, rows_of
+from operate.served import served_counts
 
 # An event's nine values as the text that its id is the hash of (docs/decisions/0001-event-identity.md).
 _VALUES = (
@@ -49,11 +62,11 @@ def audit(settings: Settings) -> Iterator[Finding]:
         ("P2", "conservation: every bronze row is in exactly one table of silver", _conserved),
         ("P3", "money: gold's sales are silver's purchases, to the cent", _money),
         ("P4", "replay equals live: ids are hashes of the events, copies have their event", _replayable),
+        ("P5", "served equals gold: PostgreSQL has the newest revision of every row, and no other row", served_counts),
     )
     for promise, sentence, check in checks:
         try:
-            # Sums over no rows are null.
-            counts = {name: 0 if count is None else count for name, count in check(settings).items()}
+            counts = check(settings)
             broken = any(count for name, count in counts.items() if name.startswith("broken_"))
             yield Finding(promise, sentence, not broken, counts)
         except LakehouseError as error:
@@ -127,43 +140,111 @@ def _conserved(settings: Settings) -> dict[str, Any]:
         as_of,
     )
     (copies,) = _one("SELECT count(*) - count(DISTINCT event_id) FROM silver.events", settings, as_of)
-    return dict(zip(names, row, strict=True)) | {"broken_event_ids": copies}
+    return _counts(names, row) | {"broken_event_ids": copies}
 
 
 def _money(settings: Settings) -> dict[str, Any]:
-    """P3: at the version of silver that gold has read, window by window and product by product."""
-    commit = last_noted(GOLD_PRODUCT_SALES, settings)
-    as_of = {"gold.product_sales": commit.version, "silver.events": commit.note.get("silver_version", 0)}
+    """P3: each table at the version of silver that it has read, row by row."""
+    window_us = query(
+        "SELECT coalesce(max(epoch_us(window_end_at) - epoch_us(window_start_at)), 1) FROM gold.product_sales", settings
+    ).fetchall()[0][0]
+    counts = _sold(GOLD_PRODUCT_SALES, window_us, settings)
+    for name, table, length_us in (
+        ("hours", GOLD_PRODUCT_SALES_HOURLY, 3_600_000_000),
+        ("days", GOLD_PRODUCT_SALES_DAILY, 86_400_000_000),
+    ):
+        rolled_up = _sold(table, length_us, settings)
+        counts |= {name: rolled_up["windows"], f"broken_{name}": rolled_up["broken_windows"] + rolled_up["broken_keys"]}
+    orders, customers = _ordered(settings), _spent(settings)
+    return counts | orders | customers
+
+
+def _sold(table: Table, length_us: int, settings: Settings) -> dict[str, Any]:
+    """Sales of a table in windows of a length, against silver's purchases."""
+    as_of = _gold_versions(table, settings)
+    if not as_of:
+        return {"windows": 0, "broken_windows": 0, "broken_keys": 0}
     names = ("windows", "units", "revenue", "refund_units", "refund_amount", "silver_units", "silver_revenue")
     broken = ("broken_windows", "broken_keys")
     row = _one(
-        """
+        f"""
         WITH sold AS (
-            SELECT epoch_us(event_at) - epoch_us(event_at) % length_us AS start_us, product_id,
+            SELECT epoch_us(event_at) - epoch_us(event_at) % {length_us} AS start_us, product_id,
                    count_if(price > 0) AS units, coalesce(sum(price) FILTER (price > 0), 0) AS revenue,
                    count(DISTINCT user_id) FILTER (price > 0) AS buyers,
                    count_if(price < 0) AS refund_units, coalesce(-sum(price) FILTER (price < 0), 0) AS refund_amount
-            FROM silver.events, (
-                SELECT coalesce(max(epoch_us(window_end_at) - epoch_us(window_start_at)), 1) AS length_us
-                FROM gold.product_sales)
-            WHERE event_type = 'purchase' AND price <> 0 GROUP BY ALL
+            FROM silver.events WHERE event_type = 'purchase' AND price <> 0 GROUP BY ALL
         ), pairs AS (
             SELECT g.*, s.units AS s_units, s.revenue AS s_revenue,
                    coalesce((g.units, g.revenue, g.buyers, g.refund_units, g.refund_amount)
                           = (s.units, s.revenue, s.buyers, s.refund_units, s.refund_amount), false) AS same
-            FROM gold.product_sales AS g FULL JOIN sold AS s
+            FROM {table.name} AS g FULL JOIN sold AS s
               ON epoch_us(g.window_start_at) = s.start_us AND g.product_id = s.product_id
         )
         SELECT count(units), coalesce(sum(units), 0)::BIGINT, coalesce(sum(revenue), 0),
                coalesce(sum(refund_units), 0)::BIGINT, coalesce(sum(refund_amount), 0),
                coalesce(sum(s_units), 0)::BIGINT, coalesce(sum(s_revenue), 0),
                count_if(NOT same),
-               (SELECT count(*) - count(DISTINCT (window_start_at, product_id)) FROM gold.product_sales)
+               (SELECT count(*) - count(DISTINCT (window_start_at, product_id)) FROM {table.name})
         FROM pairs""",
         settings,
         as_of,
     )
-    return dict(zip(names + broken, row, strict=True))
+    return _counts(names + broken, row)
+
+
+def _ordered(settings: Settings) -> dict[str, Any]:
+    as_of = _gold_versions(GOLD_ORDERS, settings)
+    if not as_of:
+        return {"orders": 0}
+    row = _one(
+        """
+        WITH bought AS (
+            SELECT user_id, event_at, user_session, count(*) AS lines, count_if(price > 0) AS units,
+                   coalesce(sum(price) FILTER (price > 0), 0) AS revenue,
+                   coalesce(-sum(price) FILTER (price < 0), 0) AS refund_amount
+            FROM silver.events WHERE event_type = 'purchase' GROUP BY ALL
+        )
+        SELECT count(g.order_id), count_if(NOT coalesce(
+                   (len(g.lines), g.units, g.revenue, g.refund_amount, g.total)
+                   = (s.lines, s.units, s.revenue, s.refund_amount, s.revenue - s.refund_amount), false))
+        FROM gold.orders AS g FULL JOIN bought AS s
+          ON g.user_id = s.user_id AND g.ordered_at = s.event_at AND g.user_session IS NOT DISTINCT FROM s.user_session
+        """,
+        settings,
+        as_of,
+    )
+    return _counts(("orders", "broken_orders"), row)
+
+
+def _spent(settings: Settings) -> dict[str, Any]:
+    as_of = _gold_versions(GOLD_CUSTOMER_VALUE, settings)
+    if not as_of:
+        return {"customers": 0}
+    row = _one(
+        """
+        WITH spent AS (
+            SELECT user_id, count(DISTINCT (event_at, coalesce(user_session, ''))) FILTER (price > 0) AS orders,
+                   count_if(price > 0) AS units, coalesce(sum(price) FILTER (price > 0), 0) AS revenue,
+                   coalesce(-sum(price) FILTER (price < 0), 0) AS refunds
+            FROM silver.events WHERE event_type = 'purchase' AND price <> 0 GROUP BY ALL
+        )
+        SELECT count(g.user_id), coalesce(sum(g.revenue), 0), count_if(NOT coalesce(
+                   (g.orders, g.units, g.revenue, g.refunds) = (s.orders, s.units, s.revenue, s.refunds), false))
+        FROM gold.customer_value AS g FULL JOIN spent AS s ON g.user_id = s.user_id""",
+        settings,
+        as_of,
+    )
+    return _counts(("customers", "customers_revenue", "broken_customers"), row)
+
+
+def _gold_versions(table: Table, settings: Settings) -> dict[str, int]:
+    """A table of gold as it is now, and the version of silver.events that it has read; empty before its first round."""
+    try:
+        commit = last_noted(table, settings)
+    except TableError:
+        return {}
+    return {table.name: commit.version, SILVER_EVENTS.name: commit.note.get("silver_version", 0)}
 
 
 def _replayable(settings: Settings) -> dict[str, Any]:
@@ -189,10 +270,12 @@ def _replayable(settings: Settings) -> dict[str, Any]:
         settings,
         as_of,
     )
-    as_of[GOLD_PRODUCT_SALES.name] = last_noted(GOLD_PRODUCT_SALES, settings).version
-    tables = (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE, GOLD_PRODUCT_SALES)
+    for table in GOLD:
+        as_of |= {name: version for name, version in _gold_versions(table, settings).items() if name == table.name}
+    tables = (table for table in (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE, *GOLD) if table.name in as_of)
     digests = {f"digest_{table.name}": content_hash(table, settings, as_of[table.name]).digest for table in tables}
-    return {"events": events, "broken_ids": wrong, "broken_copies": orphans, "broken_twice": both} | digests
+    counts = _counts(("events", "broken_ids", "broken_copies", "broken_twice"), (events, wrong, orphans, both))
+    return counts | digests
 
 
 def _silver_versions(settings: Settings) -> dict[str, int]:
@@ -204,6 +287,11 @@ def _silver_versions(settings: Settings) -> dict[str, int]:
         BRONZE_EVENTS.name: commit.note.get("bronze_version", 0),
         **beside,
     }
+
+
+def _counts(names: tuple[str, ...], row: tuple[Any, ...]) -> dict[str, Any]:
+    """Sums over no rows are null: they count as 0."""
+    return {name: 0 if count is None else count for name, count in zip(names, row, strict=True)}
 
 
 def _one(sql: str, settings: Settings, as_of: int | dict[str, int], **frames: pa.Table) -> tuple[Any, ...]:

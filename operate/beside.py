@@ -9,13 +9,14 @@ from typing import Protocol
 
 from pyspark.sql import DataFrame, SparkSession
 
-from gold.whole import whole_sales
+from gold.folds import FOLDS
+from gold.whole import in_revision, whole_sales
 from lakehouse import commits
 from lakehouse.errors import TableError
 from lakehouse.settings import Settings
 from lakehouse.streams import Position, Stop, follow_table, last_whole_version
 from lakehouse.tables import BRONZE_EVENTS, GOLD_PRODUCT_SALES, SILVER_EVENTS
-from operate.compare import SILVER, Comparison, broken_places, compare, gold_at, silver_at
+from operate.compare import GOLD, SILVER, Comparison, broken_places, compare, gold_at, silver_at
 from silver.refine import Refinement
 
 Say = Callable[[str], None]
@@ -60,8 +61,8 @@ class GoldBeside:
             _aggregate_beside(events, self._settings, self._say)
 
     def compare(self) -> list[Comparison]:
-        live = gold_at(self._silver_version, self._settings).get(GOLD_PRODUCT_SALES.name)
-        return [_said(compare(GOLD_PRODUCT_SALES, self._settings, side_of(self._settings), live), self._say)]
+        live, side = gold_at(self._silver_version, self._settings), side_of(self._settings)
+        return [_said(compare(table, self._settings, side, live.get(table.name)), self._say) for table in GOLD]
 
 
 class SilverBeside:
@@ -107,16 +108,19 @@ class SilverBeside:
                 "nothing was committed; this is a defect of the rebuild: report it",
             )
         live = silver_at(read, self._settings)
-        tables = (*SILVER, GOLD_PRODUCT_SALES)
+        tables = (*SILVER, *GOLD)
         return [_said(compare(table, self._settings, side, live.get(table.name)), self._say) for table in tables]
 
 
 def _aggregate_beside(events: DataFrame, settings: Settings, say: Say) -> None:
-    """gold.product_sales at the side. Revisions are given when it is committed."""
-    spark, side = events.sparkSession, side_of(settings)
-    commits.create_tables(spark, (GOLD_PRODUCT_SALES,), side)
-    rows = whole_sales(events, settings.sales_window_s, 0, datetime.now(UTC))
-    commits.overwrite(rows, GOLD_PRODUCT_SALES, side, {})
+    """gold's tables at the side. Revisions are given when they are committed."""
+    spark, side, now = events.sparkSession, side_of(settings), datetime.now(UTC)
+    commits.create_tables(spark, GOLD, side)
+    sales = whole_sales(events, settings.sales_window_s)
+    commits.overwrite(in_revision(sales, GOLD_PRODUCT_SALES, 0, now), GOLD_PRODUCT_SALES, side, {})
+    for fold in FOLDS:
+        source = events if fold.source == SILVER_EVENTS else commits.read_table(spark, fold.source, side)
+        commits.overwrite(in_revision(fold.whole(source), fold.table, 0, now), fold.table, side, {})
     say(f"gold: {commits.read_table(spark, GOLD_PRODUCT_SALES, side).count():,} products and windows")
 
 

@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--files", type=Path, nargs="+", default=[], help="CSV files, or folders of them, to feed instead"
     )
-    add("up", _up, "Run Kafka and the pipeline until Ctrl-C; what dies is started again.")
+    add("up", _up, "Run everything until Ctrl-C; what dies is started again.")
     down = add("down", _down, "Stop what `up` or `demo` runs.")
     down.add_argument("--wipe", action="store_true", help="and remove the home folder with all data, after asking")
     down.add_argument("--yes", action="store_true", help="do not ask")
@@ -77,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     sql.add_argument("query", help="for instance: SELECT count(*) FROM silver.events")
     sql.add_argument("--as-of", metavar="V_OR_TIME", help="a version, or a time such as 2026-01-31T12:00:00Z")
     add("audit", _audit, "Recount the promises from the tables and Kafka; exit code 1 when one is broken.", readable)
+    history_server = add("thrift", _thrift, "Serve the tables, in all their versions, to JDBC clients on 127.0.0.1.")
+    history_server.add_argument("--port", type=int, default=0, help="of the server (a free one, then the same again)")
     _add_quarantine(commands, common, readable)
     rebuild = add(
         "rebuild",
@@ -126,12 +128,19 @@ def _add_ingest(commands: argparse._SubParsersAction, common: argparse.ArgumentP
 def _add_bench(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
     bench = commands.add_parser("bench", help="Measure this machine.")
     ways = bench.add_subparsers(title="measures", required=True, metavar="MEASURE")
-    latency = ways.add_parser("latency", parents=[common], help="from payment to product-sales, open loop")
+    latency = ways.add_parser("latency", parents=[common], help="from payment to sale and to its row, open loop")
     latency.add_argument("--rate", type=float, default=300.0, metavar="R", help="events per second (300)")
     latency.add_argument("--seconds", type=float, default=120.0, metavar="S", help="measured, after the warm-up (120)")
     latency.add_argument("--warm-up", type=float, default=60.0, metavar="S", help="seconds before it (60)")
+    latency.add_argument("--kill-at", type=float, metavar="S", help="kill -9 of Spark so far into the measured time")
     latency.add_argument("--json", action="store_true", help="print JSON")
     latency.set_defaults(command=_bench_latency)
+    queries = ways.add_parser("queries", parents=[common], help="what people ask PostgreSQL, while sales come in")
+    queries.add_argument("--rows", type=int, default=1_000_000, metavar="N", help="in the store before (1000000)")
+    queries.add_argument("--rate", type=float, default=500.0, metavar="R", help="events per second (500)")
+    queries.add_argument("--seconds", type=float, default=60.0, metavar="S", help="measured (60)")
+    queries.add_argument("--json", action="store_true", help="print JSON")
+    queries.set_defaults(command=_bench_queries)
     throughput = ways.add_parser(
         "throughput", parents=[common], help="events per second that were put into Kafka at once"
     )
@@ -164,9 +173,9 @@ def _down(given: argparse.Namespace, settings: Settings, console: Console) -> in
 
 def _status(given: argparse.Namespace, settings: Settings, console: Console) -> int:
     from operate.show import status
-    from operate.stack import known_kafka
+    from operate.stack import known_services
 
-    return status(known_kafka(settings), given.json, console)
+    return status(known_services(settings), given.json, console)
 
 
 def _tables(given: argparse.Namespace, settings: Settings, console: Console) -> int:
@@ -187,11 +196,17 @@ def _sql(given: argparse.Namespace, settings: Settings, console: Console) -> int
     return sql(given.query, given.as_of, settings, given.json, console)
 
 
+def _thrift(given: argparse.Namespace, settings: Settings, _console: Console) -> int:
+    from operate.thrift import thrift
+
+    return thrift(settings, given.port, _on_stderr)
+
+
 def _audit(given: argparse.Namespace, settings: Settings, console: Console) -> int:
     from operate.show import show_findings
-    from operate.stack import kafka_at_hand
+    from operate.stack import services_at_hand
 
-    with kafka_at_hand(settings, _on_stderr) as reachable:
+    with services_at_hand(settings, _on_stderr) as reachable:
         return show_findings(reachable, given.json, console)
 
 
@@ -213,15 +228,15 @@ def _quarantine_replay(given: argparse.Namespace, settings: Settings, console: C
 
 
 def _rebuild(given: argparse.Namespace, settings: Settings, console: Console) -> int:
-    from gold.topics import SalesTopic
+    from gold.topics import GoldTopics
     from lakehouse.session import spark_session
     from lakehouse.streams import Stop
     from operate.rebuild import rebuild, show_outcome
-    from operate.stack import kafka_at_hand
+    from operate.stack import services_at_hand
 
     stop = Stop().listen()
-    with kafka_at_hand(settings, _on_stderr) as reachable, spark_session("storefront rebuild", reachable) as spark:
-        outcome = rebuild(given.layer, spark, reachable, SalesTopic(reachable), given.dry_run, _on_stderr, stop)
+    with services_at_hand(settings, _on_stderr) as reachable, spark_session("storefront rebuild", reachable) as spark:
+        outcome = rebuild(given.layer, spark, reachable, GoldTopics(reachable), given.dry_run, _on_stderr, stop)
     return show_outcome(outcome, given.dry_run, given.json, console)
 
 
@@ -232,7 +247,13 @@ def _on_stderr(line: str) -> None:
 def _bench_latency(given: argparse.Namespace, settings: Settings, console: Console) -> int:
     from bench.latency import bench_latency
 
-    return bench_latency(settings, given.rate, given.seconds, given.warm_up, given.json, console)
+    return bench_latency(settings, given.rate, given.seconds, given.warm_up, given.kill_at, given.json, console)
+
+
+def _bench_queries(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from bench.store_queries import bench_queries
+
+    return bench_queries(settings, given.rows, given.rate, given.seconds, given.json, console)
 
 
 def _bench_throughput(given: argparse.Namespace, settings: Settings, console: Console) -> int:

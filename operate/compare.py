@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
+from gold.folds import FOLDS
 from lakehouse.errors import TableError
 from lakehouse.settings import Settings
 from lakehouse.tables import (
@@ -19,6 +20,8 @@ from operate.content import Content, content_hash
 from operate.lake import Commit, commits_of, open_table, query
 
 SILVER = (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE)
+GOLD = (GOLD_PRODUCT_SALES, *(fold.table for fold in FOLDS))
+"""Without the log of corrections, which tells of one life of the lake."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,14 @@ def silver_at(bronze_version: int, settings: Settings) -> dict[str, int]:
 
 
 def gold_at(silver_version: int, settings: Settings) -> dict[str, int]:
-    """The version of gold's table when it had read silver up to a version, if it ever stood there."""
-    for commit in _commits_of(GOLD_PRODUCT_SALES, settings):
-        if commit.note.get("silver_version") == silver_version:
-            return {GOLD_PRODUCT_SALES.name: commit.version}
-    return {}
+    """The version of each of gold's tables when it had read silver up to a version, of those that ever stood there."""
+    versions = {}
+    for table in GOLD:
+        at = (commit for commit in _commits_of(table, settings) if commit.note.get("silver_version") == silver_version)
+        commit = next(at, None)
+        if commit is not None:
+            versions[table.name] = commit.version
+    return versions
 
 
 def _commits_of(table: Table, settings: Settings) -> list[Commit]:

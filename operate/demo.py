@@ -19,6 +19,7 @@ from operate.pulse import read_pulse
 from operate.sales_view import SalesView
 from operate.screen import Screen
 from operate.stack import Stack, only_run
+from operate.store_access import how_to_connect
 from operate.summary import summarise
 from operate.supervisor import Program, tail
 
@@ -37,15 +38,17 @@ def demo(settings: Settings, minutes: float, rate_per_s: float, seed: int, files
         stack = Stack(settings, screen.say)
         try:
             screen.say(f"The lakehouse lives in {settings.home}; its logs in {settings.logs}.")
-            screen.say("Starting Kafka and Spark ...")
+            screen.say("Starting Kafka, PostgreSQL and Spark ...")
             stack.start_all(with_source=False)  # the feeder is one itself
             screen.say(f"Running after {time.monotonic() - began_s:.0f} s. Kafka: {stack.settings.kafka_bootstrap}")
+            for line in how_to_connect(stack.settings):
+                screen.say(line)
             run = _Run(stack, screen, stop, began_s)
             with screen:
                 run.feed(_feeder(stack.settings, minutes, rate_per_s, seed, paths))
                 run.drain()
             screen.say("Stopping Spark; the tables take in what is published ...")
-            stack.supervisor.stop("pipeline")
+            stack.stop_pipeline()
             is_green = summarise(stack.settings, run.sales, console)
             run.sales.close()
         finally:

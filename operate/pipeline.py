@@ -18,7 +18,8 @@ from bronze.records import bronze_rows
 from bronze.source import kafka_stream
 from gold.aggregate import Aggregation
 from gold.job import aggregate
-from gold.topics import SalesTopic
+from gold.ledger import Ledger
+from gold.topics import GoldTopics
 from lakehouse.jobs import in_session
 from lakehouse.rounds import in_rounds
 from lakehouse.settings import Settings
@@ -34,17 +35,17 @@ log = logging.getLogger("lakehouse")
 
 def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
     """Takes the lake over as it is, catches up layer by layer, then runs the steps together until stopped."""
-    topic = SalesTopic(settings)
-    finish_begun(spark, settings, topic, log.info)
+    topics = GoldTopics(settings)
+    finish_begun(spark, settings, topics, log.info)
     landing = Landing(spark, settings)
     refinement = Refinement(spark, settings)
-    aggregation = Aggregation(spark, settings, topic)
+    aggregation, ledger = Aggregation(spark, settings, topics), Ledger(spark, settings, topics)
     quality = QualityLog(spark, settings)
     pulse = Pulse(settings)
 
     log.info("pipeline: silver and gold catch up with what is in the tables")
     refine(spark, settings, refinement, quality, stop, once=True)
-    aggregate(spark, settings, aggregation, stop, once=True)
+    aggregate(spark, settings, aggregation, (aggregation.upsert,), stop, once=True)
 
     def step(batch: DataFrame, end: Position) -> None:
         now, laps = landing.after_all_before(datetime.now(UTC)), Laps()
@@ -66,7 +67,7 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
     if not stop.is_set():
         log.info("pipeline: running")
         pulse.ready(landing.read)
-        with in_rounds((aggregation.upsert, quality.write), settings.round_s, stop):
+        with in_rounds((aggregation.upsert, ledger.round, quality.write), settings.round_s, stop):
             run("pipeline", kafka_stream(spark, settings, landing.read), step, settings, stop, once=False)
 
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pyspark.sql import SparkSession
 from rich.console import Console
 
+from gold.topics import Topics
 from lakehouse import manifests
 from lakehouse.files import delete_folder
 from lakehouse.manifests import Manifest
@@ -25,7 +26,7 @@ from lakehouse.wire import plain
 from operate.beside import Build, GoldBeside, SilverBeside, side_of
 from operate.compare import Comparison
 from operate.pause import writers_paused
-from operate.take_over import Topic, begin, finish, finish_begun
+from operate.take_over import begin, finish, finish_begun
 
 Say = Callable[[str], None]
 
@@ -44,20 +45,20 @@ class Outcome:
 
 
 def rebuild(
-    layer: str, spark: SparkSession, settings: Settings, topic: Topic, dry_run: bool, say: Say, stop: Stop
+    layer: str, spark: SparkSession, settings: Settings, topics: Topics, dry_run: bool, say: Say, stop: Stop
 ) -> Outcome:
     """Rebuilds silver and gold with it, or gold alone. With `dry_run` it builds and compares, and commits nothing.
 
-    :param topic: where the rows of gold are published.
+    :param topics: where the rows of gold are published.
     :raises TableError: what was built breaks a promise; nothing is committed.
     :raises LockedError: a writer does not give way.
     """
     begun = manifests.newest(spark, settings)
     if begun is not None and begun.done_at is None:
         with writers_paused(settings, LAYERS, f"the rebuild of {begun.layer}", say):
-            finish_begun(spark, settings, topic, say)
+            finish_begun(spark, settings, topics, say)
     try:
-        return _rebuild(layer, spark, settings, topic, dry_run, say, stop)
+        return _rebuild(layer, spark, settings, topics, dry_run, say, stop)
     finally:
         left = manifests.newest(spark, settings)
         if left is None or left.done_at is not None:
@@ -65,7 +66,7 @@ def rebuild(
 
 
 def _rebuild(
-    layer: str, spark: SparkSession, settings: Settings, topic: Topic, dry_run: bool, say: Say, stop: Stop
+    layer: str, spark: SparkSession, settings: Settings, topics: Topics, dry_run: bool, say: Say, stop: Stop
 ) -> Outcome:
     began_at = datetime.now(UTC)
     delete_folder(spark, side_of(settings).lake_url)
@@ -79,7 +80,7 @@ def _rebuild(
         if stop.is_set():
             return Outcome(layer, [], None)
         compared = build.compare()
-        manifest = finish(spark, settings, topic, begin(layer, spark, settings, build.note, began_at), say)
+        manifest = finish(spark, settings, topics, begin(layer, spark, settings, build.note, began_at), say)
         say(f"writers had given way for {time.monotonic() - stopped_s:.1f} s")
     return Outcome(layer, compared, manifest)
 

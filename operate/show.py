@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -16,7 +17,9 @@ from lakehouse.wire import plain
 from operate.audit import audit
 from operate.lake import commits_of, dicts_of, open_table, query
 from operate.pulse import is_running, read_pulse
+from operate.store_access import how_to_connect
 from operate.summary import show_audit
+from serving.state import read_state
 from silver.quality import newest, out_of_band, totals
 
 _CELL = 60
@@ -84,6 +87,13 @@ def status(settings: Settings, as_json: bool, console: Console) -> int:
             for topic, partitions in end.items()
             for partition, at in partitions.items()
         )
+    served = read_state(settings)
+    if served:
+        alive = psutil.pid_exists(served["pid"])
+        state["serving"] = served["state"] if alive else "not running"
+        state |= {f"serving_{name}": served[name] for name in ("lag", "reason", "payment_to_row") if served.get(name)}
+    for line in how_to_connect(settings):
+        state["sql"] = line
     quality = _quality(settings)
     state["quality"] = quality
     if as_json:

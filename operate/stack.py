@@ -1,21 +1,28 @@
-"""Everything that `lakehouse up` runs: the broker, unless one is given, the pipeline, and the source of files."""
+"""Everything that `lakehouse up` runs: Kafka and PostgreSQL unless given, the pipeline, the file source, the sink."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+
+from pydantic import SecretStr
 
 from lakehouse.errors import LockedError, ServiceError
 from lakehouse.locks import hold
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from operate.pulse import is_running, pulse_file, read_pulse
+from operate.served import lag
 from operate.services.kafka import KafkaBroker
+from operate.services.postgres import STOP_SIGNAL, PostgresServer
 from operate.services.topics import ensure_topics
+from operate.store_access import how_to_connect
 from operate.supervisor import Program, Say, Supervisor, end_leftovers
+from serving.state import state_file
 
-_KAFKA_START_S, _PIPELINE_START_S = 60.0, 180.0
+_KAFKA_START_S, _POSTGRES_START_S, _PIPELINE_START_S, _DRAIN_S = 60.0, 60.0, 180.0, 20.0
 
 
 class Stack:
@@ -23,6 +30,7 @@ class Stack:
 
     def __init__(self, settings: Settings, say: Say) -> None:
         self._broker = None if settings.kafka_bootstrap else KafkaBroker(settings)
+        self._postgres = None if settings.postgres_dsn.get_secret_value() else PostgresServer(settings)
         self._say = say
         self.supervisor = Supervisor(settings, say)
         self.settings = settings
@@ -42,6 +50,32 @@ class Stack:
             self.supervisor.wait_until(self._broker.is_ready, "Kafka", _KAFKA_START_S)
         for line in ensure_topics(self.settings.kafka_bootstrap, self.settings):
             self._say(line)
+
+    def start_postgres(self) -> None:
+        """Starts the embedded serving store."""
+        if self._postgres is not None:
+            for line in self._postgres.prepare():
+                self._say(line)
+            self.settings = known_store(self.settings)
+            self.supervisor.start(
+                Program("PostgreSQL", self._postgres.command(), self._postgres.output, stop_signal=STOP_SIGNAL)
+            )
+
+    def wait_for_postgres(self) -> None:
+        if self._postgres is not None:
+            self.supervisor.wait_until(self._postgres.is_ready, "PostgreSQL", _POSTGRES_START_S)
+
+    def start_sink(self) -> None:
+        """Once Kafka and PostgreSQL are there: gold's topics are served."""
+        state_file(self.settings).unlink(missing_ok=True)
+        self.supervisor.start(
+            Program(
+                "sink",
+                [sys.executable, "-m", "serving.sink"],
+                self.settings.logs / "sink.log",
+                self.settings.as_environment(),
+            )
+        )
 
     def start_pipeline(self) -> None:
         pulse_file(self.settings).unlink(missing_ok=True)
@@ -71,13 +105,28 @@ class Stack:
         self.supervisor.wait_until(lambda: is_running(read_pulse(self.settings)), "pipeline", _PIPELINE_START_S)
 
     def start_all(self, with_source: bool = True) -> None:
-        """Kafka and Spark start side by side; the pipeline waits for its topics."""
+        """Kafka, Spark and PostgreSQL start side by side; the pipeline waits for its topics."""
         self.start_kafka()
         self.start_pipeline()
+        self.start_postgres()
         self.wait_for_kafka()
+        self.wait_for_postgres()
+        self.start_sink()
         if with_source:
             self.start_source()
         self.wait_for_pipeline()
+
+    def stop_pipeline(self) -> None:
+        """The pipeline writes what it has published, then the sink serves what it has published last."""
+        self.supervisor.stop("pipeline")
+        end_s = time.monotonic() + _DRAIN_S
+        while self.supervisor.is_started("sink") and time.monotonic() < end_s:
+            try:
+                if lag(self.settings) == 0:
+                    return
+            except ServiceError:
+                return  # PostgreSQL or Kafka is away: the sink goes on there when both are back
+            time.sleep(0.1)
 
 
 @contextmanager
@@ -93,22 +142,42 @@ def only_run(settings: Settings, say: Say) -> Iterator[None]:
 
 
 @contextmanager
-def kafka_at_hand(settings: Settings, say: Say) -> Iterator[Settings]:
-    """Kafka for a command that needs it for a while: the one given or running, or the embedded one, started for it."""
+def services_at_hand(settings: Settings, say: Say) -> Iterator[Settings]:
+    """Kafka and PostgreSQL for a command that needs them for a while: those given or running, or the embedded ones,
+    started for it.
+    """
     if settings.kafka_bootstrap:
-        yield settings
+        yield known_store(settings)
         return
     with ExitStack() as until_done:
         try:
             until_done.enter_context(only_run(settings, say))
         except LockedError:
-            yield known_kafka(settings)
+            yield known_services(settings)
             return
         stack = Stack(settings, say)
         until_done.callback(stack.supervisor.stop_all)
         stack.start_kafka()
+        stack.start_postgres()
         stack.wait_for_kafka()
+        stack.wait_for_postgres()
         yield stack.settings
+
+
+def known_services(settings: Settings) -> Settings:
+    """Settings that name Kafka and PostgreSQL, given or embedded, running or not."""
+    return known_store(known_kafka(settings))
+
+
+def known_store(settings: Settings) -> Settings:
+    """Settings that name the PostgreSQL given, or the embedded one where there is one."""
+    if settings.postgres_dsn.get_secret_value():
+        return settings
+    server = PostgresServer(settings)
+    with suppress(ServiceError):
+        update = {"postgres_dsn": SecretStr(server.dsn), "bi_password": SecretStr(server.bi_password)}
+        return settings.model_copy(update=update)
+    return settings
 
 
 def known_kafka(settings: Settings) -> Settings:
@@ -126,14 +195,17 @@ def up(settings: Settings, say: Say) -> int:
     with only_run(settings, say):
         stack = Stack(settings, say)
         try:
-            say("starting Kafka and Spark")
+            say("starting Kafka, PostgreSQL and Spark")
             stack.start_all()
             say(f"running. Kafka: {stack.settings.kafka_bootstrap}  lake: {settings.lake_url}  logs: {settings.logs}")
+            for line in how_to_connect(stack.settings):
+                say(line)
             say(f"CSV files that are put into {settings.input_path} are read")
             say("Ctrl-C stops it; `lakehouse status` and `lakehouse audit` work beside it")
             while not stop.wait(0.5):
                 stack.supervisor.watch()
             say("stopping: the batch in work is finished first")
+            stack.stop_pipeline()
         finally:
             stack.supervisor.stop_all()
     say("stopped")

@@ -26,7 +26,8 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Program:
-    """:param stop_timeout_s: how long it may take to end after SIGTERM before it is killed.
+    """:param stop_timeout_s: how long it may take to end before it is killed.
+    :param stop_signal: what asks it to end.
     :param gives_way: it writes the lake, and is stopped while a command has to (operate.pause).
     """
 
@@ -36,6 +37,7 @@ class Program:
     environment: dict[str, str] = field(default_factory=dict)
     restart: bool = True
     stop_timeout_s: float = 30.0
+    stop_signal: int = signal.SIGTERM
     gives_way: bool = False
 
 
@@ -78,6 +80,9 @@ class Supervisor:
                 raise ServiceError(f"{name} {what}.\n{tail(program.log)}", "", f"see {program.log}")
             time.sleep(0.05)
 
+    def is_started(self, name: str) -> bool:
+        return name in self._running
+
     def exit_code(self, name: str) -> int | None:
         """None while the program runs."""
         return self._running[name].process.poll()
@@ -113,7 +118,7 @@ class Supervisor:
         program = running.program
         if wanted and not running.gave_way:
             self._say(f"{program.name} stops for {wanted}")
-            _end(running.process.pid, program.stop_timeout_s, running.process)
+            _end(running.process.pid, program.stop_timeout_s, running.process, program.stop_signal)
             _kill_session(running.process.pid)
             running.gave_way, running.restart_at_s = True, None
         elif not wanted:
@@ -125,7 +130,7 @@ class Supervisor:
         """Asks a program to end, and kills it with all that it started when it does not."""
         running = self._running.pop(name, None)
         if running is not None:
-            _end(running.process.pid, running.program.stop_timeout_s, running.process)
+            _end(running.process.pid, running.program.stop_timeout_s, running.process, running.program.stop_signal)
             self._note()
 
     def stop_all(self) -> None:
@@ -176,10 +181,12 @@ def _spawn(program: Program) -> subprocess.Popen[bytes]:
     return process.spawn(program.command, program.log, os.environ | program.environment)
 
 
-def _end(pid: int, timeout_s: float, child: subprocess.Popen[bytes] | None = None) -> None:
+def _end(
+    pid: int, timeout_s: float, child: subprocess.Popen[bytes] | None = None, stop_signal: int = signal.SIGTERM
+) -> None:
     try:
         family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-        family[0].terminate()
+        family[0].send_signal(stop_signal)
     except psutil.NoSuchProcess:
         family = []
     _, alive = psutil.wait_procs(family[:1], timeout_s)

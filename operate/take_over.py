@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Protocol
 
 from pyspark.sql import DataFrame, SparkSession
 
-from gold.aggregate import Key, Row
-from gold.whole import first_revision, in_lots, keys_gone, keys_of, whole_sales
+from gold.folds import FOLDS
+from gold.topics import Topics
+from gold.whole import first_revision, in_lots, in_revision, keys_gone, keys_of, sales_gone, whole_sales
 from lakehouse import commits, manifests
 from lakehouse.files import delete_folder
 from lakehouse.manifests import Manifest
 from lakehouse.settings import Settings
-from lakehouse.tables import GOLD_PRODUCT_SALES, SILVER_DUPLICATES, SILVER_EVENTS, SILVER_QUARANTINE, Table
+from lakehouse.tables import GOLD_PRODUCT_SALES, PUBLISHED, SILVER_DUPLICATES, SILVER_EVENTS, SILVER_QUARANTINE, Table
 from operate.beside import side_of
-from operate.compare import SILVER
+from operate.compare import GOLD, SILVER
 from silver.rows import with_history
 
 Say = Callable[[str], None]
@@ -25,20 +25,12 @@ Say = Callable[[str], None]
 _LOT = 10_000
 
 
-class Topic(Protocol):
-    """Where gold's rows go (gold.topics.SalesTopic)."""
-
-    def publish(self, rows: list[Row], paid_at_us: dict[Key, int]) -> None: ...
-
-    def withdraw(self, keys: list[Key], revision: int) -> None: ...
-
-
 def begin(
     layer: str, spark: SparkSession, settings: Settings, note: commits.Note | None, began_at: datetime
 ) -> Manifest:
     """From here on the rebuild is to be finished. :param note: of the rebuilt silver; None: it stays."""
     last = manifests.newest(spark, settings)
-    tables = (*SILVER, GOLD_PRODUCT_SALES)
+    tables = (*SILVER, *GOLD)
     commits.create_tables(spark, tables, settings)
     manifest = Manifest(
         number=1 if last is None else last.number + 1,
@@ -53,7 +45,7 @@ def begin(
     return manifest
 
 
-def finish(spark: SparkSession, settings: Settings, topic: Topic, manifest: Manifest, say: Say) -> Manifest:
+def finish(spark: SparkSession, settings: Settings, topics: Topics, manifest: Manifest, say: Say) -> Manifest:
     """Commits what the manifest says and is not committed yet, then publishes. Out: the manifest, done.
 
     For the writer of silver and gold only. A table that is past its version before the rebuild is committed: nobody
@@ -63,12 +55,8 @@ def finish(spark: SparkSession, settings: Settings, topic: Topic, manifest: Mani
     if manifest.note is not None:
         manifest = _commit_silver(spark, settings, manifest, manifest.note | mark, say)
     silver_version = manifest.after.get(SILVER_EVENTS.name, manifest.before[SILVER_EVENTS.name])
-    window_s, generation = settings.sales_window_s, manifest.generation
-    events = commits.read_table(spark, SILVER_EVENTS, settings, silver_version)
-    rows = whole_sales(events, window_s, generation, datetime.now(UTC))
-    note = {"silver_version": silver_version, "generation": generation, "window_s": window_s} | mark
-    manifest = _commit(spark, settings, manifest, GOLD_PRODUCT_SALES, rows, note, say)
-    _publish(spark, settings, topic, manifest, say)
+    manifest = _commit_gold(spark, settings, manifest, {"silver_version": silver_version} | mark, say)
+    _publish(spark, settings, topics, manifest, say)
     done = replace(manifest, done_at=datetime.now(UTC).isoformat())
     manifests.save(spark, settings, done)
     return done
@@ -85,6 +73,26 @@ def _commit_silver(
         manifest = _commit(spark, settings, manifest, table, rows[table], note, say)
     beside = {table.name: manifest.after[table.name] for table in (SILVER_DUPLICATES, SILVER_QUARANTINE)}
     return _commit(spark, settings, manifest, SILVER_EVENTS, rows[SILVER_EVENTS], note | {"beside": beside}, say)
+
+
+def _commit_gold(spark: SparkSession, settings: Settings, manifest: Manifest, mark: commits.Note, say: Say) -> Manifest:
+    """product_sales first, then each table after its source."""
+    now, window_s, silver_version = datetime.now(UTC), settings.sales_window_s, mark["silver_version"]
+    events = commits.read_table(spark, SILVER_EVENTS, settings, silver_version)
+    before, revision = commits.last_note(spark, GOLD_PRODUCT_SALES, settings), first_revision(manifest.generation)
+    note = {"generation": manifest.generation, "window_s": window_s, "revision": revision} | mark
+    note |= {name: before[name] for name in ("clock_us",) if name in before}
+    rows = in_revision(whole_sales(events, window_s), GOLD_PRODUCT_SALES, revision, now)
+    manifest = _commit(spark, settings, manifest, GOLD_PRODUCT_SALES, rows, note, say)
+    for fold in FOLDS:
+        version = manifest.after.get(fold.source.name, silver_version)
+        source = commits.read_table(spark, fold.source, settings, version)
+        revision = commits.last_note(spark, fold.table, settings).get("revision", 0) + 1
+        rows = in_revision(fold.whole(source), fold.table, revision, now)
+        # All rows are published before the manifest says `done`.
+        note = {"source_version": version, "revision": revision, "published": revision} | mark
+        manifest = _commit(spark, settings, manifest, fold.table, rows, note, say)
+    return manifest
 
 
 def _commit(
@@ -107,34 +115,35 @@ def _commit(
     return manifest
 
 
-def _publish(spark: SparkSession, settings: Settings, topic: Topic, manifest: Manifest, say: Say) -> None:
+def _publish(spark: SparkSession, settings: Settings, topics: Topics, manifest: Manifest, say: Say) -> None:
     """Every row of gold in its new revision, and a tombstone for every key that is gone. Again, if it was cut short."""
-    version = manifest.after[GOLD_PRODUCT_SALES.name]
-    rows = commits.read_table(spark, GOLD_PRODUCT_SALES, settings, version)
-    gone = keys_gone(
-        _as_before(spark, GOLD_PRODUCT_SALES, settings, manifest),
-        _as_before(spark, SILVER_EVENTS, settings, manifest),
-        settings.sales_window_s,
-        rows,
-    )
-    published = withdrawn = 0
-    for lot in in_lots(rows, _LOT):
-        topic.publish(lot, {})
-        published += len(lot)
-    for lot in in_lots(gone, _LOT):
-        topic.withdraw(keys_of(lot), first_revision(manifest.generation))
-        withdrawn += len(lot)
-    say(f"{settings.sales_topic}: {published:,} rows published, {withdrawn:,} keys withdrawn")
+    for table in (each for each in GOLD if each in PUBLISHED):
+        rows = commits.read_table(spark, table, settings, manifest.after[table.name])
+        old = _as_before(spark, table, settings, manifest)
+        if table == GOLD_PRODUCT_SALES:
+            old_events = _as_before(spark, SILVER_EVENTS, settings, manifest)
+            gone = sales_gone(old, old_events, settings.sales_window_s, rows)
+        else:
+            gone = keys_gone(old, rows, table)
+        revision = commits.last_note(spark, table, settings)["revision"]
+        published = withdrawn = 0
+        for lot in in_lots(rows, _LOT):
+            topics.publish(table, lot)
+            published += len(lot)
+        for lot in in_lots(gone, _LOT):
+            topics.withdraw(table, keys_of(lot, table), revision)
+            withdrawn += len(lot)
+        say(f"{table.topic(settings)}: {published:,} rows published, {withdrawn:,} keys withdrawn")
 
 
 def _as_before(spark: SparkSession, table: Table, settings: Settings, manifest: Manifest) -> DataFrame:
     return commits.read_table(spark, table, settings, manifest.before[table.name])
 
 
-def finish_begun(spark: SparkSession, settings: Settings, topic: Topic, say: Say) -> None:
+def finish_begun(spark: SparkSession, settings: Settings, topics: Topics, say: Say) -> None:
     """For the writer of silver and gold: commits what an interrupted rebuild has left to commit, if there is one."""
     manifest = manifests.newest(spark, settings)
     if manifest is not None and manifest.done_at is None:
         say(f"finishing the rebuild of {manifest.layer} that began at {manifest.began_at}")
-        finish(spark, settings, topic, manifest, say)
+        finish(spark, settings, topics, manifest, say)
         delete_folder(spark, side_of(settings).lake_url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -51,6 +52,32 @@ def event(**fields: Any) -> Fields:
 
 def purchase(**fields: Any) -> Fields:
     return event(**({"event_type": "purchase"} | fields))
+
+
+HOSTILE = ("<script>alert(1)</script>", "'; drop table gold.orders; --", "a|b", 'Ünïcødé "quotes" \\ 美', "\u0000nul")
+"""Brands that a page, a database or a file might stumble over."""
+
+
+def some_events(seed: int, count: int) -> list[Fields]:
+    """Few customers, products and moments, so that orders have several lines and windows several buyers."""
+    draw = random.Random(seed)
+
+    def one() -> Fields:
+        kind = draw.choice(["view", "cart", "remove_from_cart", "purchase", "purchase"])
+        return event(
+            event_type=kind,
+            event_time=f"2019-10-0{draw.randint(1, 2)} {draw.choice([0, 0, 13, 23]):02}:59:{draw.randint(57, 59)} UTC",
+            product_id=draw.randint(1, 5),
+            brand=draw.choice([None, "runail", *HOSTILE]),
+            category_code=draw.choice([None, "apparel.glove"]),
+            price=draw.choice(["2.62", "0.01", "99999999.99", "0.00"] + ["-1.50"] * (kind == "purchase")),
+            user_id=draw.randint(1, 6),
+            user_session=draw.choice([None, "s1", "s2"]),
+            coupon=draw.choice([MISSING, "B", {"of": ["a", 1]}]),
+            channel=draw.choice([MISSING, "Ünï"]),
+        )
+
+    return [one() for _ in range(count)]
 
 
 def record(

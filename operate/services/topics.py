@@ -9,14 +9,16 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
+from lakehouse.tables import PUBLISHED
 from operate.services.kafka_properties import DAY_MS, MAX_BATCH_BYTES, retention_ms, segment_ms
 
 
 def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
     """What each topic must be like, by name.
 
-    Events are stamped by the broker, since freshness is counted from there and a producer's clock may be wrong. Sales
-    keep the newest record of each key; compaction waits a minute, so that a reader a little behind sees each revision.
+    Events are stamped by the broker, since freshness is counted from there and a producer's clock may be wrong. Gold's
+    topics keep the newest record of each key; compaction waits a minute, so that a reader a little behind sees each
+    revision.
     """
     events = {
         "message.timestamp.type": "LogAppendTime",
@@ -25,7 +27,7 @@ def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
         "segment.ms": str(segment_ms(settings)),
         "cleanup.policy": "delete",
     }
-    sales = {
+    gold = {
         "cleanup.policy": "compact",
         "min.compaction.lag.ms": "60000",
         "max.compaction.lag.ms": str(DAY_MS),
@@ -34,7 +36,8 @@ def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
         "segment.bytes": str(32 * 1024 * 1024),
         "delete.retention.ms": str(7 * DAY_MS),  # how long a reader may be away and still see that a key is gone
     }
-    return {settings.events_topic: events, settings.unreadable_topic: dict(events), settings.sales_topic: sales}
+    events_topics = {settings.events_topic: events, settings.unreadable_topic: dict(events)}
+    return events_topics | {table.topic(settings): dict(gold) for table in PUBLISHED}
 
 
 def ensure_topics(bootstrap: str, settings: Settings, timeout_s: float = 15) -> list[str]:

@@ -27,7 +27,7 @@ from lakehouse.errors import LakehouseError
 from lakehouse.settings import load_settings
 from operate.supervisor import Say, tail
 from tests.chaos.checks import Check, Verdict, check, summed_up
-from tests.chaos.disturbances import Disturbance, fill_disk, kill_pipeline, rebuild, restart_kafka
+from tests.chaos.disturbances import Disturbance, fill_disk, kill_pipeline, kill_serving, rebuild, restart_kafka
 from tests.chaos.feed import Feed
 from tests.chaos.outcome import outcome_checks
 from tests.chaos.sendings import Sending, as_table, made_input, spread
@@ -107,7 +107,13 @@ def _plan(
         lambda number=number: kill_pipeline(stage, chance, number)  # type: ignore[misc]
         for number in range(1, kills + 1)
     ]
-    for one in (lambda: restart_kafka(stage, chance), lambda: fill_disk(stage, chance, disk, why_not)):
+    others = (
+        lambda: restart_kafka(stage, chance),
+        lambda: fill_disk(stage, chance, disk, why_not),
+        lambda: kill_serving(stage, chance, "PostgreSQL"),
+        lambda: kill_serving(stage, chance, "sink"),
+    )
+    for one in others:
         plan.insert(chance.randrange(len(plan) + 1), one)
     plan.insert(len(plan) // 2, lambda: rebuild(stage, chance, kill_first=not short))
     return plan
@@ -125,7 +131,7 @@ def _compared(stage: Stage, sendings: Sequence[Sending]) -> Iterator[Check]:
     stage.say("all is read; the pipeline is stopped, then compared with the plain calculation")
     refused = len(stage.feed.refused)
     yield check("feed: all acknowledged", not refused, acknowledged=stage.feed.acknowledged, refused=refused)
-    stage.stack.supervisor.stop("pipeline")
+    stage.stack.stop_pipeline()
     yield from outcome_checks(as_table(sendings), stage.settings)
 
 

@@ -49,6 +49,17 @@ def kill_pipeline(stage: Stage, chance: random.Random, number: int) -> Check:
     return check(f"kill {number}: started again", True, victim=name)
 
 
+def kill_serving(stage: Stage, chance: random.Random, name: str) -> Check:
+    """`kill -9` of PostgreSQL or of the sink, while rows come."""
+    stage.pause(chance.uniform(0.0, 5.0))
+    victim = stage.process(name)
+    assert victim is not None
+    stage.say(f"kill -9 of {name}, the pipeline {stage.where()}")
+    kill(victim)
+    stage.wait_until_restarted(name, victim)
+    return check(f"{name}: started again", True)
+
+
 def restart_kafka(stage: Stage, chance: random.Random) -> Check:
     """The broker is killed, or asked to end, while records are sent; the supervisor starts it again."""
     stage.pause(chance.uniform(0.0, 5.0))

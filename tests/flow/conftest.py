@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
+from gold import folds
 from lakehouse import streams
 from lakehouse.settings import Settings
+from lakehouse.tables import GOLD_PRODUCT_SALES, GOLD_SALES_CORRECTIONS, Table
 from tests.flow.steps import Lake
 
 
@@ -32,3 +35,19 @@ def shared_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
 def file_by_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams from tables get one file a batch."""
     monkeypatch.setattr(streams, "_BATCH_BYTES", "1")
+
+
+@pytest.fixture
+def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`only(tables)`: gold keeps no others beside product_sales. Each costs a second a round, and all go one way."""
+
+    def keep(*tables: Table) -> None:
+        kept = tuple(fold for fold in folds.FOLDS if fold.table in tables)
+        names = tuple(fold.table for fold in kept)
+        for module in ("gold.ledger", "operate.beside", "operate.take_over"):
+            monkeypatch.setattr(f"{module}.FOLDS", kept)
+        for module in ("operate.beside", "operate.take_over"):
+            monkeypatch.setattr(f"{module}.GOLD", (GOLD_PRODUCT_SALES, *names))
+        monkeypatch.setattr("gold.ledger.TABLES", (*names, GOLD_SALES_CORRECTIONS))
+
+    return keep

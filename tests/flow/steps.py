@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,10 @@ from pyspark.sql import functions as F
 
 import gold.job
 import silver.job
-from gold.aggregate import Aggregation, Key, Row
+from gold.aggregate import Aggregation
+from gold.ledger import Ledger
+from gold.topics import Key, Row
+from gold.topics import key_of as row_key
 from lakehouse import commits
 from lakehouse.schemas import stable_columns
 from lakehouse.settings import Settings
@@ -36,24 +39,34 @@ SILVER = (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE)
 
 
 class FakeTopic:
-    """Stands for the topic product-sales: keeps everything that was ever published, in order."""
+    """Stands for gold's topics: keeps everything that was ever published, in order; of product-sales in `rows`."""
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
-        self.withdrawn: dict[Key, int] = {}
-        self.paid_at_us: list[dict[Key, int]] = []
+        self.by_table: dict[Table, list[Row]] = defaultdict(list)
+        self.gone: dict[Table, dict[Key, int]] = defaultdict(dict)
+        self.paid_at_us: list[Mapping[Key, int]] = []
 
-    def publish(self, rows: list[Row], paid_at_us: dict[Key, int]) -> None:
-        self.rows.extend(rows)
-        self.paid_at_us.append(paid_at_us)
+    @property
+    def rows(self) -> list[Row]:
+        return self.by_table[GOLD_PRODUCT_SALES]
 
-    def withdraw(self, keys: list[Key], revision: int) -> None:
-        self.withdrawn |= dict.fromkeys(keys, revision)
+    @property
+    def withdrawn(self) -> dict[Key, int]:
+        return self.gone[GOLD_PRODUCT_SALES]
 
-    def newest(self) -> dict[Key, Row]:
+    def publish(self, table: Table, rows: list[Row], paid_at_us: Mapping[Key, int] | None = None) -> None:
+        self.by_table[table].extend(rows)
+        if table == GOLD_PRODUCT_SALES:
+            self.paid_at_us.append(paid_at_us or {})
+
+    def withdraw(self, table: Table, keys: list[Key], revision: int) -> None:
+        self.gone[table] |= dict.fromkeys(keys, revision)
+
+    def newest(self, table: Table = GOLD_PRODUCT_SALES) -> dict[Key, Row]:
         """What a reader has that keeps the highest revision of each key."""
-        newest = {key_of(row): row for row in sorted(self.rows, key=lambda row: row["revision"])}
-        return {key: row for key, row in newest.items() if row["revision"] > self.withdrawn.get(key, -1)}
+        rows = sorted(self.by_table[table], key=lambda row: row["revision"])
+        newest = {row_key(row, table): row for row in rows}
+        return {key: row for key, row in newest.items() if row["revision"] > self.gone[table].get(key, -1)}
 
 
 def key_of(row: Row) -> Key:
@@ -84,8 +97,14 @@ class Lake:
     def aggregate(self, aggregation: Aggregation | None = None) -> Aggregation:
         """Gold reads all that silver has. Without an aggregation, as a process that was just started."""
         aggregation = aggregation or Aggregation(self.spark, self.settings, self.topic)
-        gold.job.aggregate(self.spark, self.settings, aggregation, Stop(), once=True)
+        gold.job.aggregate(self.spark, self.settings, aggregation, (aggregation.upsert,), Stop(), once=True)
         return aggregation
+
+    def keep(self, ledger: Ledger | None = None) -> Ledger:
+        """One round of gold's slower tables. Without a ledger, as a process that was just started."""
+        ledger = ledger or Ledger(self.spark, self.settings, self.topic)
+        ledger.round()
+        return ledger
 
     def rows(self, table: Table, *columns: str) -> list[tuple[Any, ...]]:
         """The rows of a table as plain tuples, sorted."""
@@ -115,7 +134,8 @@ class Lake:
         settings = self.settings.model_copy(update={"home": home})
         shutil.copytree(self.settings.lake_url, settings.lake_url)
         topic = FakeTopic()
-        topic.rows.extend(self.topic.rows)
+        for table, rows in self.topic.by_table.items():
+            topic.by_table[table].extend(rows)
         return Lake(self.spark, settings, topic)
 
     def assert_conserved(self) -> None:
@@ -127,12 +147,15 @@ class Lake:
         assert in_silver == Counter(self.rows(BRONZE_EVENTS, *place))
         assert set(in_silver.values()) <= {1}
 
-    def assert_published(self) -> None:
+    def assert_published(self, table: Table = GOLD_PRODUCT_SALES) -> None:
         """A key and revision never had two contents, and the newest of each key is what gold has."""
         content: dict[tuple[Key, int], Row] = {}
-        for row in self.topic.rows:
-            assert content.setdefault((key_of(row), row["revision"]), row) == row
-        assert self.topic.newest() == self.sales()
+        for row in self.topic.by_table[table]:
+            assert content.setdefault((row_key(row, table), row["revision"]), row) == row
+        frame = commits.read_table(self.spark, table, self.settings).toArrow()
+        rows = {row_key(row, table): row for row in frame.to_pylist()}
+        assert len(rows) == frame.num_rows, "a key is in gold twice"
+        assert self.topic.newest(table) == rows
 
 
 def _plain(value: Any) -> Any:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
-from gold.aggregate import Aggregation, Key, Row
-from lakehouse.tables import GOLD_PRODUCT_SALES, SILVER_EVENTS
+from gold.aggregate import Aggregation
+from gold.topics import Key, Row
+from lakehouse.tables import GOLD_PRODUCT_SALES, SILVER_EVENTS, Table
 from tests.builders import event, purchase, record, records
 from tests.flow.steps import FakeTopic, Lake
 
@@ -79,8 +81,8 @@ class RoundAtEachPublication(FakeTopic):
         self.aggregation: Aggregation | None = None
         self.rows_in_gold: list[int] = []
 
-    def publish(self, rows: list[Row], paid_at_us: dict[Key, int]) -> None:
-        super().publish(rows, paid_at_us)
+    def publish(self, table: Table, rows: list[Row], paid_at_us: Mapping[Key, int] | None = None) -> None:
+        super().publish(table, rows, paid_at_us)
         assert self.aggregation is not None
         self.aggregation.upsert()
         self.rows_in_gold.append(len(self._lake.sales()))

@@ -20,7 +20,7 @@ def store_in(broker: KafkaBroker, tmp_path: Path, topic_partitions: int = 2) -> 
         kafka_bootstrap=broker.bootstrap,
         events_topic=f"events-{name}",
         unreadable_topic=f"unreadable-{name}",
-        sales_topic=f"sales-{name}",
+        gold_topic_prefix=f"{name}-",
         topic_partitions=topic_partitions,
         home=tmp_path / "home",
     )

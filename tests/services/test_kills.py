@@ -45,7 +45,7 @@ def test_rows_after_kills_are_those_of_a_plain_calculation(tmp_path: Path) -> No
             if part < KILLS:
                 _kill(stack, chance)
         wait_until_read(stack)
-        stack.supervisor.stop("pipeline")
+        stack.stop_pipeline()
         assert_promises(stack.settings)
     _assert_as_calculated(settings, input_)
 

@@ -10,10 +10,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DecimalType, LongType, StructField, StructType, TimestampType
 from pyspark.testing import assertDataFrameEqual
 
-from gold.product_sales import FACTS, product_sales
+from gold.product_sales import product_sales
 from lakehouse.handover import Purchase, purchases_in
 from lakehouse.schemas import GOLD_PRODUCT_SALES
 from lakehouse.settings import Settings
+from lakehouse.tables import GOLD_PRODUCT_SALES as TABLE
 from silver.events import read_records
 from tests.builders import KAFKA_AT, bronze_frame, event, purchase, records
 
@@ -26,7 +27,7 @@ PURCHASES = StructType(
         StructField("user_id", LongType()),
     ]
 )
-FACT_COLUMNS = StructType([field for field in GOLD_PRODUCT_SALES.fields if field.name in FACTS])
+FACT_COLUMNS = StructType([field for field in GOLD_PRODUCT_SALES.fields if field.name in TABLE.facts])
 
 
 def sold(second: float, price: str, *, product: int = 1, user: int = 1) -> tuple[datetime, int, Decimal, int]:

@@ -19,7 +19,7 @@ TABLES_PAGE = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
 
 def test_every_setting_is_documented_with_its_default() -> None:
     for name, field in Settings.model_fields.items():
-        default = "" if field.default == "" else f"`{field.default}`"
+        default = f"`{field.default}`" if str(field.default) else ""
         assert f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |" in README
 
 

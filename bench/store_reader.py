@@ -1,0 +1,59 @@
+"""Reads sales from the serving store as its readers do: told of a change by NOTIFY, then asking for what is new."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any
+
+import psycopg
+
+from bench.measure import Payments
+from serving.store import CHANGED
+
+# Rows of one revision come from several partitions, and so in several transactions.
+_OVERLAP_S, _LOOK_EVERY_S = 5.0, 1.0
+
+
+class StoreReader:
+    """Tells `payments` of each new row of gold.product_sales."""
+
+    def __init__(self, dsn: str, payments: Payments) -> None:
+        self._dsn, self._payments = dsn, payments
+        self._connection: psycopg.Connection[Any] | None = None
+        self._seen: deque[tuple[float, int]] = deque()
+        self._since, self._asked_s = 0, 0.0
+
+    def read(self) -> None:
+        """Takes in what has come, without waiting. While the server is away, nothing has."""
+        try:
+            connection = self._connected()
+            told = any(True for _ in connection.notifies(timeout=0))
+            if told or time.monotonic() - self._asked_s > _LOOK_EVERY_S:
+                self._ask(connection)
+        except psycopg.OperationalError:
+            self.close()
+
+    def _ask(self, connection: psycopg.Connection[Any]) -> None:
+        self._asked_s = time.monotonic()
+        while self._seen and self._asked_s - self._seen[0][0] > _OVERLAP_S:
+            self._since = self._seen.popleft()[1]
+        found = connection.execute(
+            "SELECT revision, row::text FROM gold.product_sales WHERE revision > %s", [self._since]
+        ).fetchall()
+        now_s = time.time()
+        for _, row in found:
+            self._payments.shown(row.encode(), now_s)
+        if found:
+            self._seen.append((self._asked_s, max(revision for revision, _ in found)))
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self._dsn, autocommit=True, connect_timeout=2)
+            self._connection.execute(f"LISTEN {CHANGED}")
+        return self._connection
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

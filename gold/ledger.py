@@ -1,0 +1,138 @@
+"""The slower tables of gold: in rounds, each goes on from what its source has got, then publishes what has changed.
+
+A purchase does not wait for them: product_sales has the hot path for itself (docs/decisions/0014-gold-in-rounds.md).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from gold.corrections import corrections_in
+from gold.folds import FOLDS, Fold
+from gold.revised import revised
+from gold.topics import Topics
+from gold.whole import in_lots
+from lakehouse import commits
+from lakehouse.settings import Settings
+from lakehouse.tables import GOLD_PRODUCT_SALES, GOLD_SALES_CORRECTIONS, PUBLISHED, SILVER_EVENTS, Table
+
+_LOT = 10_000
+TABLES = (*(fold.table for fold in FOLDS), GOLD_SALES_CORRECTIONS)
+
+
+class Ledger:
+    """Keeps the tables of `gold.folds`, and the log of corrections. For the writer of gold, in one thread.
+
+    A commit's note says up to which version of its source the table is folded, and up to which revision its rows had
+    been published before. So what an earlier writer had committed and not published is published by the next one.
+    """
+
+    def __init__(self, spark: SparkSession, settings: Settings, topics: Topics) -> None:
+        # A session of its own: rounds run beside the batches.
+        self._spark, self._settings, self._topics = spark.newSession(), settings, topics
+        self._notes: dict[Table, commits.Note] = {}
+
+    def round(self) -> int:
+        """One round: each table commits what its source has got since, and publishes it. Out: commits made."""
+        if not self._notes:
+            commits.create_tables(self._spark, TABLES, self._settings)
+            self._notes = {table: commits.last_note(self._spark, table, self._settings) for table in TABLES}
+            for table in TABLES:
+                self._publish(table)
+        now = datetime.now(UTC)
+        return sum(self._advance(fold, now) for fold in FOLDS) + self._correct(now)
+
+    def _advance(self, fold: Fold, now: datetime) -> int:
+        """Folds what the source has got since into the table. Out: 1 if that was anything."""
+        note = self._notes[fold.table]
+        since, upto = note.get("source_version", 0), self._version(fold.source)
+        if upto <= since:
+            return 0
+        facts, old, days = self._facts(fold, since, upto)
+        silver_version = upto if fold.source == SILVER_EVENTS else self._notes[fold.source]["silver_version"]
+        read = {"source_version": upto, "silver_version": silver_version}
+        if days == []:
+            self._notes[fold.table] = note | read
+            return 0
+        revision = note.get("revision", 0) + 1
+        rows = revised(facts, old, fold.table, revision, now)
+        self._commit(fold.table, note | read | {"revision": revision, "days": days}, rows)
+        return 1
+
+    def _facts(self, fold: Fold, since: int, upto: int) -> tuple[DataFrame, DataFrame, list[str] | None]:
+        """Out: facts that take the place of old rows; these; and the days that they are of, None for all days."""
+        held = self._read(fold.table)
+        if fold.source == SILVER_EVENTS and fold.held:
+            added, days = commits.added_rows(self._spark, SILVER_EVENTS, self._settings, since, upto)
+            old = _on_days(held, fold.table, days)
+            return fold.facts(fold.held(old).unionByName(fold.pieces(added))), old, days
+        source, changed = self._read(fold.source, upto), self._days_changed(fold.source, since)
+        if changed is None:
+            return fold.whole(source), held, None
+        old, pieces = _on_days(held, fold.table, changed), fold.pieces(_on_days(source, fold.source, changed))
+        if fold.held and fold.taken_back:
+            before = _on_days(self._read(fold.source, since), fold.source, changed)
+            back = fold.taken_back(fold.pieces(before))
+            pieces = fold.held(old).unionByName(pieces).unionByName(back)
+        return fold.facts(pieces), old, changed
+
+    def _days_changed(self, source: Table, since: int) -> list[str] | None:
+        """The days of the source that its commits after a version have replaced; None: all of them."""
+        days: set[str] = set()
+        for _, note in commits.notes_after(self._spark, source, self._settings, since):
+            if note.get("days") is None:
+                return None
+            days.update(note["days"])
+        return sorted(days)
+
+    def _correct(self, now: datetime) -> int:
+        """Logs the changes of windows that had been complete. Out: commits made."""
+        note, made = self._notes[GOLD_SALES_CORRECTIONS], 0
+        since = note.get("source_version", 0)
+        before: commits.Note = {}
+        for version, sales in commits.notes_after(self._spark, GOLD_PRODUCT_SALES, self._settings, since - 1):
+            if version > since:
+                rows = corrections_in(self._spark, self._settings, version, before, sales, now)
+                note = note | {"source_version": version}
+                if rows is not None:
+                    revision = sales["revision"]
+                    self._commit(GOLD_SALES_CORRECTIONS, note | {"revision": revision}, rows)
+                    note, made = self._notes[GOLD_SALES_CORRECTIONS], made + 1
+            before = sales
+        self._notes[GOLD_SALES_CORRECTIONS] = note
+        return made
+
+    def _commit(self, table: Table, note: commits.Note, rows: DataFrame) -> None:
+        if table == GOLD_SALES_CORRECTIONS:
+            commits.append(rows.coalesce(1), table, self._settings, note)
+        else:
+            commits.replace(rows, table, self._settings, note)
+        self._notes[table] = note
+        self._publish(table)
+
+    def _publish(self, table: Table) -> None:
+        """The rows whose revision is above what is published."""
+        note = self._notes[table]
+        published, newest = note.get("published", 0), note.get("revision", 0)
+        if published >= newest:
+            return
+        if table in PUBLISHED:
+            for lot in in_lots(self._read(table).where(F.col("revision") > published), _LOT):
+                self._topics.publish(table, lot)
+        self._notes[table] = note | {"published": newest}
+
+    def _version(self, table: Table) -> int:
+        return commits.current_version(self._spark, table, self._settings)
+
+    def _read(self, table: Table, version: int | None = None) -> DataFrame:
+        return commits.read_table(self._spark, table, self._settings, version)
+
+
+def _on_days(rows: DataFrame, table: Table, days: list[str]) -> DataFrame:
+    """The rows in the folders of these days; all rows of a table without folders."""
+    if not table.partition_by:
+        return rows
+    return rows.where(F.col(table.partition_by[0]).isin([datetime.fromisoformat(day).date() for day in days]))

@@ -1,0 +1,182 @@
+"""Is what PostgreSQL serves what gold has?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import duckdb
+import psycopg
+import pyarrow as pa
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from psycopg import sql
+from pyspark.sql.pandas.types import to_arrow_type
+from pyspark.sql.types import ArrayType, StringType, StructField
+
+from lakehouse.errors import ServiceError, TableError
+from lakehouse.settings import Settings
+from lakehouse.tables import PUBLISHED, Table
+from operate.lake import open_table
+from serving.store import identifier
+
+_TIMEOUT_S, _CATCH_UP_S = 10.0, 30.0
+_LOT = 50_000
+
+
+def lag(settings: Settings) -> int:
+    """Records of gold's topics that are not in PostgreSQL yet.
+
+    :raises ServiceError: Kafka or PostgreSQL does not answer.
+    """
+    with connected(settings) as connection:
+        if connection.execute("SELECT to_regclass('sink.offsets')").fetchone() == (None,):
+            raise _unserved()
+        rows = connection.execute('SELECT topic, "partition", next_offset FROM sink.offsets').fetchall()
+    stored = {(topic, partition): offset for topic, partition, offset in rows}
+    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": "lakehouse-lag", "log_level": 0})
+    try:
+        topics = consumer.list_topics(timeout=_TIMEOUT_S).topics
+        behind = 0
+        for table in PUBLISHED:
+            topic = table.topic(settings)
+            for partition in topics[topic].partitions if topic in topics else ():
+                place = TopicPartition(topic, partition)
+                _, end = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S, cached=False)
+                ahead = stored.get((topic, partition), 0)
+                # Beyond the end: the topic was made anew, and all of it is still to be read.
+                behind += end - ahead if ahead <= end else max(end, 1)
+        return behind
+    except KafkaException as error:
+        raise ServiceError(
+            f"Kafka at {settings.kafka_bootstrap!r} does not answer: {error.args[0].str()}", "", "start it"
+        ) from None
+    finally:
+        consumer.close()
+
+
+def served_counts(settings: Settings) -> dict[str, Any]:
+    """P5: each row that gold has is served in its revision, or in a newer one than any that gold has written; no other
+    row of a revision that gold has written is served.
+
+    Gold's versions are taken first. Then the sink gets half a minute to come to where the topics end.
+    """
+    versions: dict[Table, int | None] = {}
+    for table in PUBLISHED:
+        try:
+            versions[table] = open_table(table, settings).version()
+        except TableError:
+            versions[table] = None  # its first round is still to come
+    end_s = time.monotonic() + _CATCH_UP_S
+    behind = lag(settings)
+    while behind and time.monotonic() < end_s:
+        time.sleep(0.2)
+        behind = lag(settings)
+    counts: dict[str, Any] = {"rows": 0, "ahead": 0, "broken_behind": behind}
+    counts |= dict.fromkeys(("broken_missing", "broken_other", "broken_unknown"), 0)
+    with connected(settings) as connection, connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        for table, version in versions.items():
+            found = _compare(table, version, settings, served_rows(connection, table))
+            counts |= {name: counts[name] + (count or 0) for name, count in found.items()}
+        (rejected,) = connection.execute("SELECT count(*) FROM sink.rejected").fetchone() or (0,)
+    return counts | {"broken_rejected": rejected}
+
+
+def _compare(table: Table, version: int | None, settings: Settings, served: pa.Table) -> dict[str, int]:
+    with duckdb.connect() as duck:
+        duck.execute("SET TimeZone = 'UTC'")
+        duck.register("served_raw", served)
+        if version is None:
+            duck.register("gold_raw", served.slice(0, 0))
+            gold = ", ".join(f'"{each.name}"' for each in table.schema.fields)
+        else:
+            duck.register("gold_raw", open_table(table, settings, version).to_pyarrow_dataset())
+            gold = ", ".join(_storable(each) for each in table.schema.fields)
+        duck.execute(f"CREATE TABLE gold AS SELECT {gold} FROM gold_raw")
+        columns = ", ".join(_parsed(each) for each in table.schema.fields)
+        duck.execute(f"CREATE TABLE served AS SELECT {columns} FROM served_raw")
+        names = [each.name for each in table.schema.fields]
+        differs = " OR ".join(f's."{name}" IS DISTINCT FROM g."{name}"' for name in names)
+        row = duck.sql(
+            f"""
+            WITH newest AS (SELECT coalesce(max(revision), 0) AS revision FROM gold)
+            SELECT count(s.revision), count_if(s.revision > newest.revision),
+                   count_if(s.revision IS NULL),
+                   count_if(g.revision IS NOT NULL AND s.revision <= newest.revision AND ({differs})),
+                   count_if(g.revision IS NULL AND s.revision <= newest.revision)
+            FROM gold AS g FULL JOIN served AS s USING ({", ".join(table.keys)}), newest"""
+        ).fetchall()[0]
+    return dict(zip(("rows", "ahead", "broken_missing", "broken_other", "broken_unknown"), row, strict=True))
+
+
+def _storable(field: StructField) -> str:
+    """SQL for a column of gold as PostgreSQL can have it."""
+    if isinstance(field.dataType, ArrayType):
+        kept = ", ".join(f"'{name}': e.{name}" for name in _compared(field))
+        return f'list_transform("{field.name}", lambda e: {{{kept}}}) AS "{field.name}"'
+    if isinstance(field.dataType, StringType):
+        return f"""replace("{field.name}", chr(0), '\ufffd') AS "{field.name}\""""
+    return f'"{field.name}"'
+
+
+def _parsed(field: StructField) -> str:
+    if isinstance(field.dataType, ArrayType):
+        return f"""from_json("{field.name}", '[{_json(_compared(field))}]') AS "{field.name}\""""
+    return f'"{field.name}"'
+
+
+def _compared(field: StructField) -> dict[str, str]:
+    """What is compared of each element of a list: all but JSON, which PostgreSQL writes in its own order."""
+    fields = field.dataType.elementType.fields  # type: ignore[attr-defined]
+    return {each.name: _DUCK[each.dataType.typeName()] for each in fields if not each.metadata.get("json")}
+
+
+_DUCK = {"string": "VARCHAR", "long": "BIGINT", "decimal": "DECIMAL(10,2)"}
+
+
+def _json(shape: dict[str, str]) -> str:
+    return "{" + ",".join(f'"{name}":"{kind}"' for name, kind in shape.items()) + "}"
+
+
+def served_rows(connection: psycopg.Connection[Any], table: Table) -> pa.Table:
+    """All rows of a table of the store. JSON stays text."""
+    names = table.schema.fieldNames()
+    columns = [
+        sql.SQL("{}::text").format(sql.Identifier(each.name))
+        if isinstance(each.dataType, ArrayType)
+        else sql.Identifier(each.name)
+        for each in table.schema.fields
+    ]
+    schema = pa.schema([(each.name, _arrow_kind(each)) for each in table.schema.fields])
+    lots = []
+    with connection.transaction(), connection.cursor(name="served", binary=True) as cursor:
+        cursor.execute(sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), identifier(table)))
+        while rows := cursor.fetchmany(_LOT):
+            lots.append(pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)), schema=schema))
+    return pa.concat_tables(lots) if lots else schema.empty_table()
+
+
+def _arrow_kind(field: StructField) -> pa.DataType:
+    return pa.string() if isinstance(field.dataType, ArrayType) else to_arrow_type(field.dataType, timezone="UTC")
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
+    dsn = settings.postgres_dsn.get_secret_value()
+    if not dsn:
+        raise _unserved()
+    try:
+        with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as connection:
+            yield connection
+    except psycopg.OperationalError as error:
+        raise ServiceError(
+            f"PostgreSQL does not answer: {' '.join(str(error).split())}",
+            "the server that the sink writes to",
+            "start it (`lakehouse up`), then try again",
+        ) from None
+
+
+def _unserved() -> ServiceError:
+    return ServiceError("There is no serving store yet.", "gold's rows in PostgreSQL", "run `lakehouse up`")

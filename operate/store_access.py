@@ -1,0 +1,16 @@
+"""How people reach the serving store."""
+
+from __future__ import annotations
+
+from lakehouse.errors import ServiceError
+from lakehouse.settings import Settings
+from operate.services.postgres import BIN, PostgresServer
+
+
+def how_to_connect(settings: Settings) -> list[str]:
+    """A command that works as it stands; of a server that is not ours we know no more than its owner does."""
+    try:
+        server = PostgresServer(settings)
+        return [f'SQL: {BIN / "psql"} "{server.bi_dsn}"']
+    except ServiceError:
+        return []

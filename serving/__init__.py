@@ -1,0 +1,1 @@
+"""Gold's topics -> those who read them."""

@@ -1,0 +1,77 @@
+"""What a running sink says of itself: one small file, replaced about once a second."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from lakehouse.settings import Settings
+from serving.merge import Incoming
+
+_KEPT = 10_000
+_EVERY_S = 1.0
+
+
+def state_file(settings: Settings, name: str = "1") -> Path:
+    return settings.home / "run" / f"sink-{name}.json"
+
+
+def read_state(settings: Settings, name: str = "1") -> dict[str, Any]:
+    """What an instance said last; empty when it has not run yet."""
+    try:
+        return dict(json.loads(state_file(settings, name).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+
+
+class State:
+    """:param name: of the instance."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._path = state_file(settings, name)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._waits_s: deque[float] = deque(maxlen=_KEPT)
+        self._written_s = 0.0
+        self._state: dict[str, Any] = {"pid": os.getpid(), "state": "starting", "records": 0}
+        self._write()
+
+    def served(self, records: list[Incoming], now_s: float) -> None:
+        """These are stored now. Their ages are those of the payments that they show for the first time."""
+        self._state["records"] += len(records)
+        self._waits_s.extend(now_s - record.paid_at_us / 1e6 for record in records if record.paid_at_us is not None)
+
+    def serving(self, lag: int | None) -> None:
+        self._state |= {"lag": lag}
+        if self._state["state"] != "serving":
+            self._change("serving")
+        elif time.monotonic() - self._written_s > _EVERY_S:
+            self._write()
+
+    def waiting(self, who: str, reason: str) -> None:
+        self._change(f"waiting for {who}", reason)
+
+    def stopped(self) -> None:
+        self._change("stopped")
+
+    def _change(self, state: str, reason: str = "") -> None:
+        if self._state["state"] != state:
+            self._state["since_s"] = time.time()
+        self._state |= {"state": state, "reason": reason}
+        self._write()
+
+    def _write(self) -> None:
+        waits = sorted(self._waits_s)
+        shares = {"p50_s": 0.5, "p95_s": 0.95, "p99_s": 0.99, "max_s": 1.0}
+        self._state["payment_to_row"] = (
+            {name: round(waits[min(len(waits) - 1, int(len(waits) * share))], 3) for name, share in shares.items()}
+            if waits
+            else {}
+        )
+        self._state["written_at_s"], self._written_s = time.time(), time.monotonic()
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(self._state), encoding="utf-8")
+        temporary.replace(self._path)

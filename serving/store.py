@@ -1,0 +1,126 @@
+"""What the serving store is made of: a table for each published table of gold, views, a role that reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, LiteralString
+
+from psycopg import Connection, sql
+from pyspark.sql.types import (
+    ArrayType,
+    BooleanType,
+    DataType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    LongType,
+    StringType,
+    TimestampType,
+)
+
+from lakehouse.tables import PUBLISHED, Table
+
+BI = "bi"
+CHANGED = "gold_changed"
+"""The channel of NOTIFY: after each batch, the names of the tables that it changed."""
+
+_VIEWS = Path(__file__).with_name("views.sql")
+_LAYOUT_LOCK = 7_305_214_901
+
+_KINDS: Mapping[type[DataType], LiteralString] = {
+    LongType: "bigint",
+    StringType: "text",
+    BooleanType: "boolean",
+    DoubleType: "double precision",
+    TimestampType: "timestamptz",
+    DateType: "date",
+    ArrayType: "jsonb",
+}
+
+_BOOKKEEPING = """
+CREATE SCHEMA IF NOT EXISTS gold;
+CREATE SCHEMA IF NOT EXISTS sink;
+CREATE TABLE IF NOT EXISTS sink.topics (topic text PRIMARY KEY, topic_id text NOT NULL);
+CREATE TABLE IF NOT EXISTS sink.offsets (
+    topic text, "partition" int, next_offset bigint NOT NULL, PRIMARY KEY (topic, "partition"));
+CREATE TABLE IF NOT EXISTS sink.withdrawn (topic text, key text, revision bigint NOT NULL, PRIMARY KEY (topic, key));
+CREATE TABLE IF NOT EXISTS sink.rejected (
+    topic text, "partition" int, "offset" bigint, key bytea, value bytea, reason text NOT NULL,
+    rejected_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (topic, "partition", "offset"));
+"""
+
+_INDEXES: Mapping[str, tuple[LiteralString, ...]] = {
+    "gold.product_sales": ("window_start_at, last_purchase_at", "product_id, window_start_at"),
+    "gold.product_sales_hourly": ("window_start_at", "product_id, window_start_at"),
+    "gold.product_sales_daily": ("window_start_on", "product_id, window_start_on"),
+    "gold.sales_corrections": ("corrected_at",),
+    "gold.orders": ("ordered_at", "user_id"),
+    "gold.products": ("product_id", "brand", "last_event_at"),
+    "gold.customer_value": ("user_id", "revenue", "last_purchase_at"),
+    "gold.funnel": ("event_on",),
+}
+
+
+def identifier(table: Table) -> sql.Identifier:
+    return sql.Identifier(*table.name.split("."))
+
+
+def kind_of(kind: DataType) -> sql.SQL:
+    if isinstance(kind, DecimalType):
+        return sql.SQL(f"numeric({kind.precision},{kind.scale})")
+    return sql.SQL(_KINDS[type(kind)])
+
+
+def columns_of(table: Table) -> sql.Composed:
+    """`name kind, ...` of all columns."""
+    parts = (sql.SQL("{} {}").format(sql.Identifier(each.name), kind_of(each.dataType)) for each in table.schema.fields)
+    return sql.SQL(", ").join(parts)
+
+
+def prepare_store(connection: Connection[Any], bi_password: str) -> None:
+    """Makes what is missing. Views are made anew, for they may have changed with the version. One transaction.
+
+    :param bi_password: of the role that reads; empty: the role is left as it is.
+    """
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LAYOUT_LOCK])
+        connection.execute(_BOOKKEEPING)
+        for table in PUBLISHED:
+            _make(connection, table)
+        connection.execute(_VIEWS.read_bytes())
+        if bi_password:
+            _make_bi(connection, bi_password)
+
+
+def _make(connection: Connection[Any], table: Table) -> None:
+    name = identifier(table)
+    connection.execute(
+        sql.SQL("CREATE TABLE IF NOT EXISTS {} (key text PRIMARY KEY, {}, row jsonb NOT NULL)").format(
+            name, columns_of(table)
+        )
+    )
+    short = table.name.split(".")[1]
+    indexes = {f"{short}_{number}": columns for number, columns in enumerate(_INDEXES[table.name])}
+    for index, columns in (indexes | {f"{short}_revision": "revision"}).items():
+        connection.execute(
+            sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(sql.Identifier(index), name, sql.SQL(columns))
+        )
+    connection.execute(
+        sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} USING gin (row jsonb_path_ops)").format(
+            sql.Identifier(f"{short}_row"), name
+        )
+    )
+
+
+def _make_bi(connection: Connection[Any], password: str) -> None:
+    """A role that may read gold and the views, and nothing else. Temporary tables are its own: Tableau makes them."""
+    role = sql.Identifier(BI)
+    if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [BI]).fetchone() is None:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+    connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(password)))
+    connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    for schema in ("gold", "public"):
+        named = sql.Identifier(schema)
+        connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(named, role))
+        connection.execute(sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA {} TO {}").format(named, role))

@@ -1,0 +1,90 @@
+-- The views that people and dashboards read. What ages by itself (recency, the last hour) is computed here, from the
+-- store clock. Names and columns stay; what is added comes at the end.
+
+CREATE OR REPLACE VIEW store_clock AS
+-- Now: wall time where events come as they happen, the newest event where files of another time are replayed. They come as
+-- they happen if the newest one was taken in within ten minutes of its time.
+WITH newest AS (
+    (SELECT last_purchase_at AS event_at, updated_at FROM gold.product_sales
+     ORDER BY window_start_at DESC, last_purchase_at DESC LIMIT 1)
+    UNION ALL
+    (SELECT last_event_at, updated_at FROM gold.products ORDER BY last_event_at DESC LIMIT 1)
+    ORDER BY event_at DESC LIMIT 1
+)
+SELECT CASE WHEN updated_at - event_at < interval '10 minutes' THEN now() ELSE event_at END AS now_at,
+       updated_at - event_at < interval '10 minutes' AS is_live
+FROM newest;
+
+CREATE OR REPLACE VIEW sales_by_product AS
+-- All sales of each product: whole days from the roll-up, the newest day from its minutes, so that it is as fresh.
+WITH newest AS (SELECT coalesce(max(window_start_on), '-infinity') AS day FROM gold.product_sales_daily),
+sold AS (
+    SELECT product_id, units, revenue, refund_units, refund_amount, last_purchase_at
+    FROM gold.product_sales_daily WHERE window_start_on < (SELECT day FROM newest)
+    UNION ALL
+    SELECT product_id, units, revenue, refund_units, refund_amount, last_purchase_at
+    FROM gold.product_sales WHERE window_start_at >= (SELECT day FROM newest) AT TIME ZONE 'UTC'
+)
+SELECT product_id, brand, category_code, price, sum(units)::bigint AS units, sum(revenue) AS revenue,
+       sum(refund_units)::bigint AS refund_units, sum(refund_amount) AS refund_amount,
+       max(last_purchase_at) AS last_purchase_at
+FROM sold LEFT JOIN gold.products USING (product_id)
+GROUP BY product_id, brand, category_code, price;
+
+CREATE OR REPLACE VIEW sales_last_hour AS
+SELECT product_id, brand, category_code, sum(units)::bigint AS units, sum(s.revenue) AS revenue,
+       sum(refund_units)::bigint AS refund_units, sum(refund_amount) AS refund_amount,
+       max(last_purchase_at) AS last_purchase_at
+FROM gold.product_sales AS s LEFT JOIN gold.products USING (product_id)
+WHERE window_start_at > (SELECT now_at FROM store_clock) - interval '1 hour'
+GROUP BY product_id, brand, category_code;
+
+CREATE OR REPLACE VIEW sales_by_hour AS
+SELECT window_start_at AS hour_at, product_id, brand, category_code, units, revenue, buyers, refund_units,
+       refund_amount, last_purchase_at
+FROM gold.product_sales_hourly LEFT JOIN gold.products USING (product_id);
+
+CREATE OR REPLACE VIEW sales_by_day AS
+SELECT window_start_on AS day_on, product_id, brand, category_code, units, revenue, buyers, refund_units,
+       refund_amount, last_purchase_at
+FROM gold.product_sales_daily LEFT JOIN gold.products USING (product_id);
+
+CREATE OR REPLACE VIEW customers AS
+-- Recency, frequency, monetary value from 1 to 5, by fixed thresholds: docs/serving.md lists them.
+WITH aged AS (
+    SELECT user_id, orders, units, revenue, refund_units, refunds, first_purchase_at, last_purchase_at,
+           extract(epoch FROM (SELECT now_at FROM store_clock) - last_purchase_at) / 86400 AS recency_days,
+           extract(epoch FROM (SELECT now_at FROM store_clock) - first_purchase_at) / 86400 AS tenure_days
+    FROM gold.customer_value
+), scored AS (
+    SELECT *,
+           CASE WHEN recency_days IS NULL THEN NULL WHEN recency_days <= 7 THEN 5 WHEN recency_days <= 30 THEN 4
+                WHEN recency_days <= 60 THEN 3 WHEN recency_days <= 90 THEN 2 ELSE 1 END AS recency_score,
+           CASE WHEN orders = 0 THEN NULL WHEN orders >= 10 THEN 5 WHEN orders >= 5 THEN 4 WHEN orders >= 3 THEN 3
+                WHEN orders >= 2 THEN 2 ELSE 1 END AS frequency_score,
+           CASE WHEN orders = 0 THEN NULL WHEN revenue >= 500 THEN 5 WHEN revenue >= 200 THEN 4 WHEN revenue >= 100 THEN 3
+                WHEN revenue >= 50 THEN 2 ELSE 1 END AS monetary_score
+    FROM aged
+)
+SELECT user_id, orders, units, revenue, refund_units, refunds, revenue - refunds AS net_revenue,
+       round(revenue / nullif(orders, 0), 2) AS average_order, first_purchase_at, last_purchase_at,
+       round(recency_days::numeric, 2) AS recency_days, round(tenure_days::numeric, 2) AS tenure_days,
+       recency_score, frequency_score, monetary_score,
+       CASE WHEN orders = 0 THEN 'refunds only'
+            WHEN recency_score >= 4 AND frequency_score >= 4 THEN 'champion'
+            WHEN recency_score >= 3 AND frequency_score >= 3 THEN 'loyal'
+            WHEN recency_score >= 4 AND frequency_score = 1 THEN 'new'
+            WHEN recency_score >= 3 THEN 'promising'
+            WHEN frequency_score >= 3 THEN 'at risk'
+            WHEN recency_score = 2 THEN 'fading'
+            ELSE 'lost' END AS segment
+FROM scored;
+
+CREATE OR REPLACE VIEW top_customers AS
+SELECT * FROM customers ORDER BY revenue DESC, user_id LIMIT 100;
+
+CREATE OR REPLACE VIEW funnel_by_day AS
+SELECT event_on AS day_on, visitors, viewed, carted, bought, conversion FROM gold.funnel WHERE scope = 'day';
+
+CREATE OR REPLACE VIEW funnel_by_brand AS
+SELECT event_on AS day_on, brand, visitors, viewed, carted, bought, conversion FROM gold.funnel WHERE scope = 'brand';

@@ -1,0 +1,49 @@
+"""A real PostgreSQL for the whole test session. Import `postgres` into a conftest or a test file to use it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from lakehouse.settings import Settings
+from operate.services import process
+from operate.services.postgres import STOP_SIGNAL, PostgresServer
+
+
+@contextmanager
+def running_server(home: Path) -> Iterator[tuple[PostgresServer, subprocess.Popen[bytes]]]:
+    """A server in this home, and its process."""
+    server = PostgresServer(Settings(home=home, _env_file=None))
+    server.prepare()
+    started = process.spawn(server.command(), server.output)
+    try:
+        end_s = time.monotonic() + 60
+        while not server.is_ready():
+            assert started.poll() is None and time.monotonic() < end_s, server.output.read_text()
+            time.sleep(0.05)
+        yield server, started
+    finally:
+        if started.poll() is None:
+            started.send_signal(STOP_SIGNAL)
+        started.wait(30)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """Started. Tests share it: each uses a database of its own, see `database_in`."""
+    with running_server(tmp_path_factory.mktemp("postgres-home")) as (server, _):
+        yield server
+
+
+def database_in(server: PostgresServer, name: str) -> str:
+    """Makes an empty database. Out: how its owner connects."""
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return server.dsn.replace("dbname=lakehouse", f"dbname={name}")
