@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 from rich.console import Console
 
+from bench.latency import say_on_stderr
 from bench.testbed import fresh_stack
 from gold.topics import GoldTopics, Row
 from lakehouse.errors import ServiceError
@@ -70,8 +71,8 @@ def bench_queries(
     settings: Settings, rows: int, rate_per_s: float, seconds: float, as_json: bool, console: Console
 ) -> int:
     """Out: 0, or 1 when a query's p95 is not under 200 ms."""
-    with fresh_stack(settings, _say) as stack:
-        facts = _measure(stack, rows, rate_per_s, seconds, _say)
+    with fresh_stack(settings, say_on_stderr) as stack:
+        facts = _measure(stack, rows, rate_per_s, seconds, say_on_stderr)
     console.print(
         json.dumps(facts, indent=2) if as_json else _text(facts), highlight=False, soft_wrap=True, markup=False
     )
@@ -212,7 +213,3 @@ def _text(facts: dict[str, Any]) -> str:
         times = "  ".join(f"{each[:-3]} {query[each]:.1f} ms" for each in ("p50_ms", "p95_ms", "max_ms"))
         lines.append(f"{name}: {times}  ({query['asked']} times)")
     return "\n".join(lines)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

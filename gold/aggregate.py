@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from gold.product_sales import product_sales
 from gold.topics import Key, Row, Topics, key_of
-from gold.whole import REVISIONS_PER_GENERATION
+from gold.whole import first_revision
 from gold.windows import Window, WindowPurchases
 from lakehouse import commits
 from lakehouse.errors import SettingError
@@ -78,7 +78,7 @@ class Aggregation:
         all_purchases.update((purchase.event_id, purchase) for purchase in purchases)
         facts = product_sales(self._frame(list(all_purchases.values())), self._settings.sales_window_s)
         self._sequence += 1
-        revision = self._generation * REVISIONS_PER_GENERATION + self._sequence
+        revision = first_revision(self._generation) + self._sequence
         rows = [row | {"revision": revision, "updated_at": now} for row in facts.toArrow().to_pylist()]
         paid_at_us = {(_EPOCH + timedelta(microseconds=start), product): at for (start, product), at in windows.items()}
         return Change(purchases, rows, paid_at_us)
