@@ -34,6 +34,7 @@ class Ledger:
         # A session of its own: rounds run beside the batches.
         self._spark, self._settings, self._topics = spark.newSession(), settings, topics
         self._notes: dict[Table, commits.Note] = {}
+        self._new: dict[tuple[int, int], tuple[DataFrame, list[str]]] = {}
 
     def round(self) -> int:
         """One round: each table commits what its source has got since, and publishes it. Out: commits made."""
@@ -66,7 +67,7 @@ class Ledger:
         """Out: facts that take the place of old rows; these; and the days that they are of, None for all days."""
         held = self._read(fold.table)
         if fold.source == SILVER_EVENTS and fold.held:
-            added, days = commits.added_rows(self._spark, SILVER_EVENTS, self._settings, since, upto)
+            added, days = self._added(since, upto)
             old = _on_days(held, fold.table, days)
             return fold.facts(fold.held(old).unionByName(fold.pieces(added))), old, days
         source, changed = self._read(fold.source, upto), self._days_changed(fold.source, since)
@@ -78,6 +79,12 @@ class Ledger:
             back = fold.taken_back(fold.pieces(before))
             pieces = fold.held(old).unionByName(pieces).unionByName(back)
         return fold.facts(pieces), old, changed
+
+    def _added(self, since: int, upto: int) -> tuple[DataFrame, list[str]]:
+        """The new rows of silver. Several tables ask for the same, and to read the log takes longer than all else."""
+        if (since, upto) not in self._new:
+            self._new = {(since, upto): commits.added_rows(self._spark, SILVER_EVENTS, self._settings, since, upto)}
+        return self._new[since, upto]
 
     def _days_changed(self, source: Table, since: int) -> list[str] | None:
         """The days of the source that its commits after a version have replaced; None: all of them."""

@@ -175,8 +175,7 @@ def known_store(settings: Settings) -> Settings:
         return settings
     server = PostgresServer(settings)
     with suppress(ServiceError):
-        update = {"postgres_dsn": SecretStr(server.dsn), "bi_password": SecretStr(server.bi_password)}
-        return settings.model_copy(update=update)
+        return settings.model_copy(update={"postgres_dsn": SecretStr(server.dsn)})
     return settings
 
 

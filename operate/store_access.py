@@ -10,7 +10,9 @@ from operate.services.postgres import BIN, PostgresServer
 def how_to_connect(settings: Settings) -> list[str]:
     """A command that works as it stands; of a server that is not ours we know no more than its owner does."""
     try:
-        server = PostgresServer(settings)
+        server, dsn = PostgresServer(settings), settings.postgres_dsn.get_secret_value()
+        if dsn and dsn != server.dsn:
+            return []
         return [f'SQL: {BIN / "psql"} "{server.bi_dsn}"']
     except ServiceError:
         return []

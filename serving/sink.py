@@ -20,7 +20,7 @@ from confluent_kafka.admin import AdminClient
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from lakehouse.errors import LakehouseError
+from lakehouse.errors import LakehouseError, SettingError
 from lakehouse.settings import Settings, load_settings
 from lakehouse.streams import Stop
 from lakehouse.tables import PUBLISHED, Table
@@ -258,6 +258,12 @@ def main() -> int:
     stop = Stop().listen()
     try:
         settings = load_settings()
+        if not settings.postgres_dsn.get_secret_value():
+            raise SettingError(
+                "LAKEHOUSE_POSTGRES_DSN is empty.",
+                "how to connect to the server that serves gold",
+                "name one, or use `lakehouse up`, which runs a server and the sink",
+            )
         Sink(settings, State(settings, name)).run(stop)
     except LakehouseError as error:
         log.error("sink: %s", error)

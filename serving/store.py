@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, LiteralString
@@ -41,6 +42,7 @@ _KINDS: Mapping[type[DataType], LiteralString] = {
 _BOOKKEEPING = """
 CREATE SCHEMA IF NOT EXISTS gold;
 CREATE SCHEMA IF NOT EXISTS sink;
+CREATE TABLE IF NOT EXISTS sink.layout (digest text NOT NULL);
 CREATE TABLE IF NOT EXISTS sink.topics (topic text PRIMARY KEY, topic_id text NOT NULL);
 CREATE TABLE IF NOT EXISTS sink.offsets (
     topic text, "partition" int, next_offset bigint NOT NULL, PRIMARY KEY (topic, "partition"));
@@ -79,18 +81,27 @@ def columns_of(table: Table) -> sql.Composed:
 
 
 def prepare_store(connection: Connection[Any], bi_password: str) -> None:
-    """Makes what is missing. Views are made anew, for they may have changed with the version. One transaction.
+    """Makes what is missing, in one transaction. A store that has today's layout is left alone: to make a view anew has
+    to wait for whoever reads it.
 
-    :param bi_password: of the role that reads; empty: the role is left as it is.
+    :param bi_password: of the role that reads, which is made where it is missing; empty: only a role that is there may
+        read.
     """
+    views = _VIEWS.read_bytes()
+    layout = hashlib.sha256(views)
+    for table in PUBLISHED:
+        layout.update(f"{table.name} {columns_of(table).as_string()} {_INDEXES[table.name]}".encode())
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LAYOUT_LOCK])
         connection.execute(_BOOKKEEPING)
-        for table in PUBLISHED:
-            _make(connection, table)
-        connection.execute(_VIEWS.read_bytes())
-        if bi_password:
-            _make_bi(connection, bi_password)
+        found = connection.execute("SELECT digest FROM sink.layout").fetchone()
+        if found != (layout.hexdigest(),):
+            for table in PUBLISHED:
+                _make(connection, table)
+            connection.execute(views)
+            connection.execute("DELETE FROM sink.layout")
+            connection.execute("INSERT INTO sink.layout VALUES (%s)", [layout.hexdigest()])
+        _let_read(connection, bi_password)
 
 
 def _make(connection: Connection[Any], table: Table) -> None:
@@ -100,6 +111,12 @@ def _make(connection: Connection[Any], table: Table) -> None:
             name, columns_of(table)
         )
     )
+    for each in table.schema.fields:  # a column that came with a newer version
+        connection.execute(
+            sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {}").format(
+                name, sql.Identifier(each.name), kind_of(each.dataType)
+            )
+        )
     short = table.name.split(".")[1]
     indexes = {f"{short}_{number}": columns for number, columns in enumerate(_INDEXES[table.name])}
     for index, columns in (indexes | {f"{short}_revision": "revision"}).items():
@@ -113,12 +130,20 @@ def _make(connection: Connection[Any], table: Table) -> None:
     )
 
 
-def _make_bi(connection: Connection[Any], password: str) -> None:
-    """A role that may read gold and the views, and nothing else. Temporary tables are its own: Tableau makes them."""
-    role = sql.Identifier(BI)
+def make_reader(connection: Connection[Any], password: str) -> None:
+    """The role that reads, with this password, where there is none yet."""
     if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [BI]).fetchone() is None:
-        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
-    connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(password)))
+        statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
+        connection.execute(statement.format(sql.Identifier(BI), sql.Literal(password)))
+
+
+def _let_read(connection: Connection[Any], password: str) -> None:
+    """A role that may read gold and the views, and nothing else. Temporary tables are its own: Tableau makes them."""
+    if password:
+        make_reader(connection, password)
+    if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [BI]).fetchone() is None:
+        return
+    role = sql.Identifier(BI)
     connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     for schema in ("gold", "public"):
         named = sql.Identifier(schema)

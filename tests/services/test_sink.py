@@ -43,8 +43,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 def settings(kafka_broker: KafkaBroker, postgres: PostgresServer, tmp_path: Path) -> Settings:
     """Topics and a database of this test's own."""
     dsn = SecretStr(database_in(postgres, tmp_path.name))
-    update = {"postgres_dsn": dsn, "bi_password": SecretStr("secret of the bi role")}
-    return store_in(kafka_broker, tmp_path).model_copy(update=update)
+    return store_in(kafka_broker, tmp_path).model_copy(update={"postgres_dsn": dsn})
 
 
 def customer(user_id: int, revision: int, **facts: Any) -> Row:
@@ -152,7 +151,7 @@ def test_the_bi_role_reads_and_nothing_else(settings: Settings, postgres: Postgr
     place = {name: owner[name] for name in ("host", "port", "dbname")} | {"user": "bi"}
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(**place, password="")  # type: ignore[arg-type]
-    with psycopg.connect(**place, password="secret of the bi role", autocommit=True) as bi:  # type: ignore[arg-type]
+    with psycopg.connect(**place, password=postgres.bi_password, autocommit=True) as bi:  # type: ignore[arg-type]
         assert bi.execute("SELECT user_id, segment FROM customers").fetchall()[0][0] == 1
         bi.execute("CREATE TEMP TABLE mine AS SELECT * FROM top_customers")  # as Tableau does
         for statement in (
