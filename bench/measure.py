@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from ingest.event_batch import COLUMNS
-from operate.sales_view import percentile
+from lakehouse.percentiles import percentiles
 
 _MARK = b'"purchase"'  # a record without it is no purchase, and is not parsed
 
@@ -42,10 +42,7 @@ class Waits:
 
     def summary(self) -> dict[str, Any]:
         """Seconds and counts, as the result has them. Without purchases the seconds are None."""
-        shares = {"p50_s": 0.5, "p95_s": 0.95, "p99_s": 0.99, "max_s": 1.0}
-        values = {name: percentile(self.waits_s, share) for name, share in shares.items()}
-        rounded = {name: None if value is None else round(value, 3) for name, value in values.items()}
-        return {**rounded, "purchases": len(self.waits_s), "lost": self.lost}
+        return {**percentiles(self.waits_s, "s"), "purchases": len(self.waits_s), "lost": self.lost}
 
 
 class Payments:

@@ -8,20 +8,21 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from bench.measure import Payments
 from lakehouse.settings import Settings
+from lakehouse.tables import GOLD_PRODUCT_SALES
 
 
 class TopicReader:
     """Reads both topics from their beginning and tells what it reads to `payments`, and the events to `others` too."""
 
     def __init__(self, settings: Settings, payments: Payments, *others: Payments) -> None:
-        self._settings, self._payments, self._others = settings, payments, others
+        self._payments, self._others, self._sales_topic = payments, others, GOLD_PRODUCT_SALES.topic(settings)
         self._consumer = Consumer(
             {"bootstrap.servers": settings.kafka_bootstrap, "group.id": "bench", "enable.auto.commit": False}
         )
         topics = self._consumer.list_topics(timeout=10).topics
         places = [
             TopicPartition(topic, partition, 0)
-            for topic in (settings.events_topic, settings.sales_topic)
+            for topic in (settings.events_topic, self._sales_topic)
             for partition in topics[topic].partitions
         ]
         self._consumer.assign(places)
@@ -40,7 +41,7 @@ class TopicReader:
         value = record.value()
         if value is None:
             return
-        if record.topic() == self._settings.sales_topic:
+        if record.topic() == self._sales_topic:
             self._payments.shown(value, now_s)
             return
         kafka_at_s = record.timestamp()[1] / 1000

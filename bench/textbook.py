@@ -24,6 +24,7 @@ from pyspark.sql.types import StructType
 
 from lakehouse.settings import Settings, load_settings
 from lakehouse.streams import Stop
+from lakehouse.tables import GOLD_PRODUCT_SALES
 
 RUNNING = "textbook: running"
 _LATE = "10 minutes"
@@ -93,7 +94,7 @@ class Textbook:
                 sales_records(changed)
                 .write.format("kafka")
                 .option("kafka.bootstrap.servers", settings.kafka_bootstrap)
-                .option("topic", settings.sales_topic)
+                .option("topic", GOLD_PRODUCT_SALES.topic(settings))
                 .save()
             )
             (

@@ -100,11 +100,6 @@ class Settings(BaseSettings):
         return _bands(self.null_rate_bands)
 
     @property
-    def sales_topic(self) -> str:
-        """Topic of sales per product and window."""
-        return f"{self.gold_topic_prefix}product-sales"
-
-    @property
     def lake_url(self) -> str:
         """Where the tables are, without a slash at the end."""
         return (self.lake or str(self.home / "lake")).rstrip("/")
@@ -151,6 +146,8 @@ def load_settings(**overrides: Any) -> Settings:
     for source, names in (("the environment", list(os.environ)), (".env", _names_in_env_file(Path(".env")))):
         for name in names:
             _refuse_unknown(name, source)
+    for name in overrides:
+        _refuse_unknown(PREFIX + name.upper(), "the program")
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
         return Settings(**given)

@@ -11,6 +11,7 @@ from decimal import Decimal
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from lakehouse.settings import Settings
+from lakehouse.tables import GOLD_PRODUCT_SALES
 
 Place = tuple[str, int]
 
@@ -36,10 +37,9 @@ class SalesView:
                 "log_level": 0,
             }
         )
-        partitions = (
-            self._consumer.list_topics(settings.sales_topic, timeout=10).topics[settings.sales_topic].partitions
-        )
-        self._consumer.assign([TopicPartition(settings.sales_topic, partition, 0) for partition in partitions])
+        topic = GOLD_PRODUCT_SALES.topic(settings)
+        partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        self._consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
         self._since_s = time.time()
         self._sales: dict[bytes, tuple[int, int, int, Decimal]] = {}
         self._units: dict[int, int] = defaultdict(int)
@@ -95,9 +95,3 @@ class SalesView:
 
     def close(self) -> None:
         self._consumer.close()
-
-
-def percentile(values: list[float], share: float) -> float | None:
-    """The smallest value that is not below this share of them; None of none."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else None

@@ -10,7 +10,8 @@ from rich.live import Live
 from rich.table import Table as Grid
 from rich.text import Text
 
-from operate.sales_view import SalesView, percentile
+from lakehouse.percentiles import percentiles
+from operate.sales_view import SalesView
 
 _LINE_EVERY_S = 10.0
 
@@ -75,10 +76,10 @@ class Screen:
 
 
 def _fresh(sales: SalesView) -> str:
-    values = [percentile(sales.freshness_s, share) for share in (0.5, 0.95, 0.99)]
-    if values[0] is None:
+    if not sales.freshness_s:
         return "no sale yet"
-    return " ".join(f"{name} {value:.1f} s" for name, value in zip(("p50", "p95", "p99"), values, strict=True))
+    waits = percentiles(sales.freshness_s, "s")
+    return " ".join(f"{name} {waits[f'{name}_s']:.1f} s" for name in ("p50", "p95", "p99"))
 
 
 def _count(count: int | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import psutil
@@ -23,6 +24,7 @@ from serving.state import read_state
 from silver.quality import newest, out_of_band, totals
 
 _CELL = 60
+_SILENT_S = 30.0
 _SPAN = ((min, "first_event_at"), (max, "last_event_at"))
 
 
@@ -90,7 +92,7 @@ def status(settings: Settings, as_json: bool, console: Console) -> int:
     served = read_state(settings)
     if served:
         alive = psutil.pid_exists(served["pid"])
-        state["serving"] = served["state"] if alive else "not running"
+        state["serving"] = _said(served) if alive else "not running"
         state |= {f"serving_{name}": served[name] for name in ("lag", "reason", "payment_to_row") if served.get(name)}
     for line in how_to_connect(settings):
         state["sql"] = line
@@ -105,6 +107,12 @@ def status(settings: Settings, as_json: bool, console: Console) -> int:
     if quality:
         _print_quality(quality, console)
     return 0
+
+
+def _said(served: dict[str, Any]) -> str:
+    """What the sink says of itself; it says something every second, or every few while it waits."""
+    silent_s = time.time() - served["written_at_s"]
+    return served["state"] if silent_s < _SILENT_S else f"{served['state']}, but silent for {silent_s:.0f} s"
 
 
 def _quality(settings: Settings) -> dict[str, Any]:

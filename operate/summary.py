@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 from rich.console import Console
 from rich.table import Table as Grid
 
 from lakehouse.errors import TableError
+from lakehouse.percentiles import SHARES, percentiles
 from lakehouse.settings import Settings
 from lakehouse.tables import TABLES
 from operate.audit import Finding, audit
 from operate.lake import open_table, query
-from operate.sales_view import SalesView, percentile
+from operate.sales_view import SalesView
 from serving.state import read_state
 
 # Of a digest, for eyes; `lakehouse audit --json` has all of it.
@@ -38,15 +40,16 @@ def summarise(settings: Settings, sales: SalesView, console: Console) -> bool:
     for product in sales.top(3):
         console.print(f"  product {product.product_id}   {product.units:,} units   {product.revenue:,.2f} USD")
     if sales.freshness_s:
-        shares = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))
-        times = "   ".join(f"{name} {percentile(sales.freshness_s, share):.2f} s" for name, share in shares)
-        console.print(f"payment to product-sales: {times}")
+        console.print(f"payment to product-sales: {_times(percentiles(sales.freshness_s, 's'))}")
     waits = read_state(settings).get("payment_to_row")
     if waits:
-        times = "   ".join(f"{name[:-2]} {waits[name]:.2f} s" for name in ("p50_s", "p95_s", "p99_s", "max_s"))
-        console.print(f"payment to PostgreSQL:    {times}")
+        console.print(f"payment to PostgreSQL:    {_times(waits)}")
     console.print("\naudit", style="bold")
     return show_audit(settings, console)
+
+
+def _times(waits: Mapping[str, float | None]) -> str:
+    return "   ".join(f"{name} {waits[f'{name}_s']:.2f} s" for name in SHARES)
 
 
 def show_audit(settings: Settings, console: Console) -> bool:

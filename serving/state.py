@@ -9,6 +9,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from lakehouse.percentiles import percentiles
 from lakehouse.settings import Settings
 from serving.merge import Incoming
 
@@ -64,13 +65,7 @@ class State:
         self._write()
 
     def _write(self) -> None:
-        waits = sorted(self._waits_s)
-        shares = {"p50_s": 0.5, "p95_s": 0.95, "p99_s": 0.99, "max_s": 1.0}
-        self._state["payment_to_row"] = (
-            {name: round(waits[min(len(waits) - 1, int(len(waits) * share))], 3) for name, share in shares.items()}
-            if waits
-            else {}
-        )
+        self._state["payment_to_row"] = percentiles(self._waits_s, "s") if self._waits_s else {}
         self._state["written_at_s"], self._written_s = time.time(), time.monotonic()
         temporary = self._path.with_suffix(".tmp")
         temporary.write_text(json.dumps(self._state), encoding="utf-8")

@@ -25,19 +25,22 @@ sold AS (
     SELECT product_id, units, revenue, refund_units, refund_amount, last_purchase_at
     FROM gold.product_sales WHERE window_start_at >= (SELECT day FROM newest) AT TIME ZONE 'UTC'
 )
-SELECT product_id, brand, category_code, price, sum(units)::bigint AS units, sum(revenue) AS revenue,
-       sum(refund_units)::bigint AS refund_units, sum(refund_amount) AS refund_amount,
-       max(last_purchase_at) AS last_purchase_at
-FROM sold LEFT JOIN gold.products USING (product_id)
-GROUP BY product_id, brand, category_code, price;
+SELECT product_id, brand, category_code, price, s.units, s.revenue, refund_units, refund_amount, last_purchase_at
+FROM (
+    SELECT product_id, sum(units)::bigint AS units, sum(revenue) AS revenue, sum(refund_units)::bigint AS refund_units,
+           sum(refund_amount) AS refund_amount, max(last_purchase_at) AS last_purchase_at
+    FROM sold GROUP BY product_id
+) AS s LEFT JOIN gold.products USING (product_id);
 
 CREATE OR REPLACE VIEW sales_last_hour AS
-SELECT product_id, brand, category_code, sum(units)::bigint AS units, sum(s.revenue) AS revenue,
-       sum(refund_units)::bigint AS refund_units, sum(refund_amount) AS refund_amount,
-       max(last_purchase_at) AS last_purchase_at
-FROM gold.product_sales AS s LEFT JOIN gold.products USING (product_id)
-WHERE window_start_at > (SELECT now_at FROM store_clock) - interval '1 hour'
-GROUP BY product_id, brand, category_code;
+-- Summed before it is joined: there are far fewer products than windows.
+SELECT product_id, brand, category_code, s.units, s.revenue, refund_units, refund_amount, last_purchase_at
+FROM (
+    SELECT product_id, sum(units)::bigint AS units, sum(revenue) AS revenue, sum(refund_units)::bigint AS refund_units,
+           sum(refund_amount) AS refund_amount, max(last_purchase_at) AS last_purchase_at
+    FROM gold.product_sales WHERE window_start_at > (SELECT now_at FROM store_clock) - interval '1 hour'
+    GROUP BY product_id
+) AS s LEFT JOIN gold.products USING (product_id);
 
 CREATE OR REPLACE VIEW sales_by_hour AS
 SELECT window_start_at AS hour_at, product_id, brand, category_code, units, revenue, buyers, refund_units,
@@ -51,15 +54,19 @@ FROM gold.product_sales_daily LEFT JOIN gold.products USING (product_id);
 
 CREATE OR REPLACE VIEW customers AS
 -- Recency, frequency, monetary value from 1 to 5, by fixed thresholds: docs/serving.md lists them.
+-- Times are compared as times: days as numbers are computed for those who ask for them.
 WITH aged AS (
-    SELECT user_id, orders, units, revenue, refund_units, refunds, first_purchase_at, last_purchase_at,
-           extract(epoch FROM (SELECT now_at FROM store_clock) - last_purchase_at) / 86400 AS recency_days,
-           extract(epoch FROM (SELECT now_at FROM store_clock) - first_purchase_at) / 86400 AS tenure_days
-    FROM gold.customer_value
+    SELECT user_id, orders, units, revenue, refund_units, refunds, first_purchase_at, last_purchase_at, now_at,
+           extract(epoch FROM now_at - last_purchase_at) / 86400 AS recency_days,
+           extract(epoch FROM now_at - first_purchase_at) / 86400 AS tenure_days
+    FROM gold.customer_value LEFT JOIN store_clock ON true
 ), scored AS (
     SELECT *,
-           CASE WHEN recency_days IS NULL THEN NULL WHEN recency_days <= 7 THEN 5 WHEN recency_days <= 30 THEN 4
-                WHEN recency_days <= 60 THEN 3 WHEN recency_days <= 90 THEN 2 ELSE 1 END AS recency_score,
+           CASE WHEN last_purchase_at IS NULL OR now_at IS NULL THEN NULL
+                WHEN last_purchase_at >= now_at - interval '168 hours' THEN 5
+                WHEN last_purchase_at >= now_at - interval '720 hours' THEN 4
+                WHEN last_purchase_at >= now_at - interval '1440 hours' THEN 3
+                WHEN last_purchase_at >= now_at - interval '2160 hours' THEN 2 ELSE 1 END AS recency_score,
            CASE WHEN orders = 0 THEN NULL WHEN orders >= 10 THEN 5 WHEN orders >= 5 THEN 4 WHEN orders >= 3 THEN 3
                 WHEN orders >= 2 THEN 2 ELSE 1 END AS frequency_score,
            CASE WHEN orders = 0 THEN NULL WHEN revenue >= 500 THEN 5 WHEN revenue >= 200 THEN 4 WHEN revenue >= 100 THEN 3

@@ -27,7 +27,15 @@ from lakehouse.errors import LakehouseError
 from lakehouse.settings import load_settings
 from operate.supervisor import Say, tail
 from tests.chaos.checks import Check, Verdict, check, summed_up
-from tests.chaos.disturbances import Disturbance, fill_disk, kill_pipeline, kill_serving, rebuild, restart_kafka
+from tests.chaos.disturbances import (
+    Disturbance,
+    fill_disk,
+    kill_pipeline,
+    kill_serving,
+    rebuild,
+    restart_kafka,
+    take_postgres_away,
+)
 from tests.chaos.feed import Feed
 from tests.chaos.outcome import outcome_checks
 from tests.chaos.sendings import Sending, as_table, made_input, spread
@@ -37,12 +45,13 @@ from tests.services.runs import running
 
 LONG_RECORDS, SHORT_RECORDS = 60_000, 15_000
 LONG_KILLS, SHORT_KILLS = 10, 2
+LONG_AWAY_S, SHORT_AWAY_S = 60.0, 5.0
 _RATE_PER_S, _DISK_MB = 600.0, 512
 _SETTINGS = {
     # Small batches are many, and there is always one for a kill to hit.
     "max_batch_rows": 2_000,
     "topic_partitions": 3,
-    "gold_round_s": 4.0,
+    "round_s": 4.0,
     "sales_window_s": 6 * 3_600,
     # Most copies and late sales are then looked up in the tables.
     "recent_rows": 5_000,
@@ -112,6 +121,7 @@ def _plan(
         lambda: fill_disk(stage, chance, disk, why_not),
         lambda: kill_serving(stage, chance, "PostgreSQL"),
         lambda: kill_serving(stage, chance, "sink"),
+        lambda: take_postgres_away(stage, chance, SHORT_AWAY_S if short else LONG_AWAY_S),
     )
     for one in others:
         plan.insert(chance.randrange(len(plan) + 1), one)

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from operate.supervisor import tail
+from serving.state import read_state
 from tests.chaos.checks import Check, check, skipped
 from tests.chaos.small_disk import SmallDisk
 from tests.chaos.stage import Stage, TooLateError, jvm_of, kill
@@ -58,6 +59,24 @@ def kill_serving(stage: Stage, chance: random.Random, name: str) -> Check:
     kill(victim)
     stage.wait_until_restarted(name, victim)
     return check(f"{name}: started again", True)
+
+
+def take_postgres_away(stage: Stage, chance: random.Random, seconds: float) -> Check:
+    """PostgreSQL is stopped for so long, while sales go on; the sink says for whom it waits."""
+    stage.pause(chance.uniform(0.0, 5.0))
+
+    def sink_is(state: str) -> bool:
+        return read_state(stage.settings).get("state") == state
+
+    stage.wait_for(lambda: sink_is("serving"), "the sink serves", 90.0)
+    stage.say(f"PostgreSQL is stopped for {seconds:.0f} s, the pipeline {stage.where()}")
+    stage.stack.supervisor.stop("PostgreSQL")
+    stage.wait_for(lambda: sink_is("waiting for PostgreSQL"), "the sink says for whom it waits", 30.0)
+    reason = read_state(stage.settings)["reason"]
+    stage.pause(seconds)
+    stage.stack.start_postgres()
+    stage.wait_for(lambda: sink_is("serving"), "the sink serves again", 60.0)
+    return check("PostgreSQL away: said, served again", True, seconds=seconds, sink_said=reason)
 
 
 def restart_kafka(stage: Stage, chance: random.Random) -> Check:

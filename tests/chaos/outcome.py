@@ -68,14 +68,15 @@ def _folds(settings: Settings) -> Iterator[Check]:
 
 
 def _topic(settings: Settings) -> Iterator[Check]:
-    sales = read_sales(topic_records(settings.kafka_bootstrap, settings.sales_topic))
+    topic = GOLD_PRODUCT_SALES.topic(settings)
+    sales = read_sales(topic_records(settings.kafka_bootstrap, topic))
     gold = _ask(
         """SELECT strftime(window_start_at, '%Y-%m-%dT%H:%M:%SZ') || '|' || product_id AS key, units, revenue, revision
            FROM gold.product_sales""",
         settings,
     )
     yield same_rows(
-        f"{settings.sales_topic}: the highest revisions are gold",
+        f"{topic}: the highest revisions are gold",
         gold,
         sales.as_table(),
         records=sales.records,

@@ -14,6 +14,7 @@ from kafka.admin import ConfigResource, KafkaAdminClient
 
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
+from lakehouse.tables import GOLD_PRODUCT_SALES
 from operate.services import ports
 from operate.services.kafka import KafkaBroker
 from operate.services.topics import ensure_topics
@@ -171,7 +172,7 @@ def test_topics_are_made_once_and_as_the_contract_says(kafka_broker: KafkaBroker
     assert ensure_topics(place, settings) == []
     admin = KafkaAdminClient(bootstrap_servers=place)
     try:
-        names = [settings.events_topic, settings.unreadable_topic, settings.sales_topic]
+        names = [settings.events_topic, settings.unreadable_topic, GOLD_PRODUCT_SALES.topic(settings)]
         assert {len(topic["partitions"]) for topic in admin.describe_topics(names)} == {2}
         found = admin.describe_configs([ConfigResource("topic", name) for name in names], config_filter="all")["topic"]
     finally:
@@ -179,7 +180,7 @@ def test_topics_are_made_once_and_as_the_contract_says(kafka_broker: KafkaBroker
     for name in names[:2]:
         assert found[name]["message.timestamp.type"]["value"] == "LogAppendTime"
         assert found[name]["retention.ms"]["value"] == str(settings.kafka_retention_s * 1000)
-    assert found[settings.sales_topic]["cleanup.policy"]["value"] == "compact"
+    assert found[GOLD_PRODUCT_SALES.topic(settings)]["cleanup.policy"]["value"] == "compact"
     (difference,) = [
         line
         for line in ensure_topics(place, settings.model_copy(update={"topic_partitions": 3}))

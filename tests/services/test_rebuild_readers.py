@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 from gold.topics import GoldTopics
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
+from lakehouse.tables import GOLD_PRODUCT_SALES
 from lakehouse.wire import to_json, to_key
 from operate.rebuild import rebuild
 from operate.served import served_counts
@@ -58,7 +59,7 @@ def test_what_readers_have_is_gold_after_a_rebuild_under_other_rules(spark: Spar
         assert [name for name, count in counts.items() if name.startswith("broken_") and count] == []
     assert [(row["units"], str(row["revenue"])) for row in strict.sales().values()] == [(2, "4.00")]
     example_consumer.newest.clear()
-    for record in committed(settings, settings.sales_topic):
+    for record in committed(settings, GOLD_PRODUCT_SALES.topic(settings)):
         example_consumer.take(record.key() or b"", record.value(), dict(record.headers() or []))  # type: ignore[arg-type]
     gold = {to_key(*key): to_json(row) for key, row in strict.sales().items()}
     read = {key: to_json(row) for key, (_, row) in example_consumer.newest.items() if row is not None}

@@ -94,3 +94,8 @@ def test_settings_cannot_be_changed() -> None:
 def test_the_home_is_absolute_and_the_lake_is_in_it_unless_a_place_is_given(tmp_path: Path) -> None:
     assert Settings(home="somewhere").lake_url == str(tmp_path / "somewhere" / "lake")
     assert Settings(lake="hdfs://host/lake/").lake_url == "hdfs://host/lake"
+
+
+def test_an_unknown_name_that_a_program_gives_is_refused_too() -> None:
+    with pytest.raises(SettingError, match=r"LAKEHOUSE_ROUND_SS in the program(.|\n)*LAKEHOUSE_ROUND_S$"):
+        load_settings(round_ss=4.0)
