@@ -16,12 +16,15 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import psycopg
 from rich.console import Console
 
 from bench.latency import say_on_stderr
 from bench.testbed import fresh_stack
 from gold.topics import GoldTopics, Row
+from ingest.catalogue import catalogue
+from ingest.shape import StoreShape
 from lakehouse.errors import ServiceError
 from lakehouse.percentiles import percentiles
 from lakehouse.settings import Settings
@@ -39,7 +42,7 @@ from operate.stack import Stack
 from operate.supervisor import Program, Say, tail
 
 _LOT = 5000
-_SOLD_IN_A_MINUTE = 1700
+_SOLD_IN_A_MINUTE = 1700  # as the stream of 500 events/s does
 _SHARES = {
     GOLD_PRODUCT_SALES: 0.6,
     GOLD_PRODUCT_SALES_DAILY: 0.15,
@@ -49,10 +52,11 @@ _SHARES = {
 }
 
 QUERIES = {
-    "top products of the last hour": "SELECT * FROM sales_last_hour ORDER BY revenue DESC LIMIT 10",
+    "top products of the last hour": """
+        SELECT product_id, brand, units, revenue FROM sales_last_hour ORDER BY revenue DESC LIMIT 10""",
     "revenue by brand and day, a week": """
         SELECT day_on, brand, sum(units) AS units, sum(revenue) AS revenue FROM sales_by_day
-        WHERE day_on > (SELECT now_at::date - 7 FROM store_clock) GROUP BY 1, 2 ORDER BY 1, 4 DESC""",
+        WHERE day_on > store_now()::date - 7 GROUP BY 1, 2 ORDER BY 1, 4 DESC""",
     "customers by segment": "SELECT segment, count(*), sum(revenue), avg(average_order) FROM customers GROUP BY 1",
     "what the best customers bought, by brand, a day": """
         SELECT p.brand, count(*) AS lines, sum((line->>'price')::numeric) AS revenue,
@@ -61,7 +65,7 @@ QUERIES = {
         JOIN gold.customer_value AS c ON c.user_id = o.user_id AND c.revenue >= 500
         CROSS JOIN jsonb_array_elements(o.lines) AS line
         JOIN gold.products AS p ON p.product_id = (line->>'product_id')::bigint
-        WHERE o.ordered_at > (SELECT now_at FROM store_clock) - interval '1 day'
+        WHERE o.ordered_at > store_now() - interval '1 day'
         GROUP BY 1 ORDER BY 3 DESC LIMIT 20""",
     "orders with a coupon, a field we do not know, by their JSON": """
         SELECT count(*), sum(revenue) FROM gold.orders WHERE row @> '{"lines": [{"extras": {"coupon": "c47"}}]}'""",
@@ -153,18 +157,18 @@ def _watch_until(stack: Stack, end_s: float) -> None:
 def made_rows(table: Table, count: int, draw: random.Random, now: datetime) -> Iterator[Row]:
     """So many rows of a table, each of a key of its own, over the last half year; brands and prices as in a store."""
     midnight = now.replace(hour=0, minute=0, second=0)
-    # A minute has as many products as the stream of 500 events/s sells in one; a day has those of a large shop.
-    products = _SOLD_IN_A_MINUTE if table == GOLD_PRODUCT_SALES else max(100, count // 30)
+    if table == GOLD_PRODUCT_SALES:
+        sold = _sold(now.replace(second=0), timedelta(minutes=1), _SOLD_IN_A_MINUTE, draw)
+    else:
+        sold = _sold(midnight, timedelta(days=1), max(100, count // 25), draw)
     for number in range(count):
         made = {"revision": 1, "updated_at": now}
         units = 1 + int(draw.paretovariate(1.5))
         revenue = Decimal(draw.randrange(50, 5000)) * units / 100
         sums = {"units": units, "revenue": revenue, "refund_units": 0, "refund_amount": Decimal(0)}
         if table in (GOLD_PRODUCT_SALES, GOLD_PRODUCT_SALES_DAILY):
-            length = timedelta(minutes=1) if table == GOLD_PRODUCT_SALES else timedelta(days=1)
-            start = (now.replace(second=0) if table == GOLD_PRODUCT_SALES else midnight) - number // products * length
-            window = {"window_start_at": start, "window_end_at": start + length, "window_start_on": start.date()}
-            product = draw.randrange(50_000) // products * products + number % products
+            start, end, product = next(sold)
+            window = {"window_start_at": start, "window_end_at": end, "window_start_on": start.date()}
             yield window | {"product_id": product, "buyers": 1, "last_purchase_at": start} | sums | made
         elif table == GOLD_ORDERS:
             at = now - timedelta(seconds=100 * number)
@@ -198,6 +202,20 @@ def made_rows(table: Table, count: int, draw: random.Random, now: datetime) -> I
             shown = {"category_id": 1487580005134238553, "category_code": None, "brand": f"brand {number % 300}"}
             seen = {"price": revenue / units, "last_event_at": now, "last_event_id": f"{number:032x}"}
             yield {"product_id": number} | shown | seen | made
+
+
+def _sold(
+    start: datetime, length: timedelta, sales: int, draw: random.Random
+) -> Iterator[tuple[datetime, datetime, int]]:
+    """Windows, the newest first, each with the products of so many sales, popular ones more often.
+
+    Out: start and end of the window, product.
+    """
+    goods, numpy_draw = catalogue(StoreShape()), np.random.default_rng(draw.randrange(2**32))
+    while True:
+        for product in np.unique(goods.draw(goods.carted, numpy_draw, sales)).tolist():
+            yield start, start + length, product
+        start -= length
 
 
 def _summary(lasted_ms: list[float]) -> dict[str, Any]:

@@ -78,6 +78,8 @@ class PostgresServer:
             "jit": "off",  # plans here are short: compiling them takes longer than running them
             "wal_compression": "on",
             "max_wal_size": "512MB",
+            "random_page_cost": "1.1",  # what is asked for is new, and so in memory
+            "work_mem": "16MB",
             "log_line_prefix": "%m [%p] %q%u ",
         }
         flags = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
