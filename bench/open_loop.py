@@ -28,7 +28,7 @@ from operate.stack import Stack
 from operate.supervisor import Program, Say, tail
 
 WAIT_AT_END_S = 60.0  # a purchase that is not seen so long after the last event was sent counts as lost
-_LOOK_EVERY_S, _SAY_EVERY_S = 2.0, 10.0
+_LOOK_EVERY_S, _SAY_EVERY_S = 0.5, 10.0  # as often as `up` looks after its programs
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class WindowPurchases:
         if clock_us is not None:
             since_us = self._recent.bucket(clock_us - settings.recent_s * 1_000_000)
             self._recent.begin_at(since_us)
-            self.remember(purchases_in(events_since(self._table(version), since_us)))
+            self.remember(purchases_in(events_since(spark, settings, version, since_us)))
 
     def window_of(self, purchase: Purchase) -> Window:
         return self._recent.bucket(purchase.event_at_us), purchase.product_id

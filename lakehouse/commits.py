@@ -93,14 +93,15 @@ def replace(rows: DataFrame, table: Table, settings: Settings, note: Note) -> in
 def added_rows(
     spark: SparkSession, table: Table, settings: Settings, after: int, upto: int
 ) -> tuple[DataFrame, list[str]]:
-    """The rows that the commits after a version, up to another one, have added to a table in folders by day.
+    """The rows that the commits after a version, up to another one, have added to a table in folders by day, and that
+    are still there.
 
     Out: the rows, read from the files of these commits alone, however many the table has; and their days.
 
     :raises TableError: Delta no longer keeps one of these commits in the log.
     """
-    there = set(_versions(spark, table, settings))
-    paths, days = [], set()
+    there = set(versions(spark, table, settings))
+    paths: dict[str, str] = {}
     for version in range(after + 1, upto + 1):
         if version not in there:
             raise TableError(
@@ -109,14 +110,17 @@ def added_rows(
                 "run `lakehouse rebuild gold`",
             )
         for line in read_text(spark, f"{_log(table, settings)}/{version:020d}.json").splitlines():
-            add = json.loads(line).get("add")
+            action = json.loads(line)
+            add, remove = action.get("add"), action.get("remove")
             if add and add["dataChange"]:
-                paths.append(f"{table.path(settings)}/{unquote(add['path'])}")
-                days.add(add["partitionValues"][table.partition_by[0]])
+                paths[add["path"]] = add["partitionValues"][table.partition_by[0]]
+            if remove:
+                paths.pop(remove["path"], None)
     if not paths:
         return frame_of_rows(spark, [], table.schema), []
     reader = spark.read.schema(table.schema).option("basePath", table.path(settings))
-    return reader.parquet(*paths).select(*table.schema.fieldNames()), sorted(days)
+    files = [f"{table.path(settings)}/{unquote(path)}" for path in paths]
+    return reader.parquet(*files).select(*table.schema.fieldNames()), sorted(set(paths.values()))
 
 
 def append_nothing(spark: SparkSession, table: Table, settings: Settings, note: Note) -> int:
@@ -154,21 +158,26 @@ def last_version(spark: SparkSession) -> int:
 
 def current_version(spark: SparkSession, table: Table, settings: Settings) -> int:
     """The newest version of a table; -1 when it is not there."""
-    return max(_versions(spark, table, settings), default=-1)
+    return max(versions(spark, table, settings), default=-1)
 
 
 def last_note(spark: SparkSession, table: Table, settings: Settings) -> Note:
     """The newest note of a table; empty when none was written yet."""
-    for version in sorted(_versions(spark, table, settings), reverse=True):
+    for version in reversed(versions(spark, table, settings)):
         note = _note(spark, table, settings, version)
         if note is not None:
             return note
     return {}
 
 
+def note_of(spark: SparkSession, table: Table, settings: Settings, version: int) -> Note:
+    """The note of a version; empty if it has none."""
+    return _note(spark, table, settings, version) or {}
+
+
 def notes_after(spark: SparkSession, table: Table, settings: Settings, version: int) -> Iterator[tuple[int, Note]]:
     """The notes after a version, oldest first, as long as Delta keeps them in the log. Out: (version, note)."""
-    for later in sorted(_versions(spark, table, settings)):
+    for later in versions(spark, table, settings):
         note = _note(spark, table, settings, later) if later > version else None
         if note is not None:
             yield later, note
@@ -182,9 +191,11 @@ def _note(spark: SparkSession, table: Table, settings: Settings, version: int) -
     return None
 
 
-def _versions(spark: SparkSession, table: Table, settings: Settings) -> list[int]:
+def versions(spark: SparkSession, table: Table, settings: Settings) -> list[int]:
+    """All versions whose commits are in the log, oldest first."""
     # Delta's protocol names a commit's file by its version. The table's history would tell too, in seconds, when cold.
-    return [int(name[:20]) for name in list_names(spark, _log(table, settings)) if _COMMIT.fullmatch(name)]
+    names = list_names(spark, _log(table, settings))
+    return sorted(int(name[:20]) for name in names if _COMMIT.fullmatch(name))
 
 
 def _log(table: Table, settings: Settings) -> str:

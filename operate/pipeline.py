@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from pyspark.sql import DataFrame, SparkSession
@@ -37,9 +38,12 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
     """Takes the lake over as it is, catches up layer by layer, then runs the steps together until stopped."""
     topics = GoldTopics(settings)
     finish_begun(spark, settings, topics, log.info)
-    landing = Landing(spark, settings)
-    refinement = Refinement(spark, settings)
-    aggregation, ledger = Aggregation(spark, settings, topics), Ledger(spark, settings, topics)
+    # Side by side: after a crash the sales are waiting.
+    with ThreadPoolExecutor() as pool:
+        coming = pool.submit(Aggregation, spark, settings, topics)
+        landing, refinement = Landing(spark, settings), Refinement(spark, settings)
+        aggregation = coming.result()
+    ledger = Ledger(spark, settings, topics)
     quality = QualityLog(spark, settings)
     pulse = Pulse(settings)
 

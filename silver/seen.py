@@ -56,7 +56,8 @@ class SeenEvents:
         if clock_us is not None:
             since_us = self._recent.bucket(clock_us - settings.recent_s * 1_000_000)
             self._recent.begin_at(since_us)
-            for event in _as_values(events_since(self._table(), since_us)):
+            version = commits.current_version(spark, SILVER_EVENTS, settings)
+            for event in _as_values(events_since(spark, settings, version, since_us)):
                 self._recent.add(event.at_us, event.event_id, event.content)
         if own_ids:
             self._own_ids.load(self._table())
