@@ -14,7 +14,7 @@ demo: setup  ## the whole lakehouse on a generated stream; MINUTES=2 RATE=300 or
 	@$(BIN)/lakehouse demo $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE)) $(if $(FILES),--files $(FILES))
 
 test: setup  ## all tests, the quick ones first
-	@$(BIN)/python -m pytest tests/unit tests/spark tests/flow tests/services --durations=15 $(ARGS)
+	@$(BIN)/python -m pytest tests/unit tests/spark tests/flow tests/services -m 'not long' --durations=15 $(ARGS)
 
 lint: setup  ## ruff and mypy
 	@$(BIN)/ruff check .
@@ -27,7 +27,8 @@ bench: setup  ## payment to sale, in seconds, on this machine
 chaos: setup  ## kills, restarts, a full disk, a rebuild; then all rows against a plain calculation; ARGS='--seed 1'
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
-ci-extra: setup  ## how our latency compares with the textbook's, then chaos; short forms
+ci-extra: setup  ## the long tests, how our latency compares with the textbook's, chaos; short forms
+	@$(BIN)/python -m pytest tests/flow tests/services -m long --durations=5
 	@$(BIN)/python -m bench.compare --short
 	@$(BIN)/python -m tests.chaos --short
 

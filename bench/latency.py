@@ -45,6 +45,7 @@ def measure_lakehouse(settings: Settings, load: Load, say: Say) -> Measured:
         stack.wait_for_postgres()
         stack.start_sink()
         stack.wait_for_pipeline()
+        stack.start_rounds()
         return open_loop(stack, load, say)
 
 

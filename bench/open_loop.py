@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
@@ -64,8 +64,8 @@ def open_loop(stack: Stack, load: Load, say: Say, mortal: tuple[Program, ...] = 
     reader = TopicReader(settings, payments, served)
     try:
         load_before = os.getloadavg()
-        feeder = _feeder(settings, load)
-        follow = _Follower(stack, reader, store, usage, feeder, mortal, say)
+        feeder = feeder_of(settings, load)
+        follow = Follower(stack, reader, store, usage, feeder, mortal, say)
         supervisor.start(feeder)
         follow.until(lambda: reader.first_at_s > 0, "starting the stream")
         since_s = reader.first_at_s + load.warm_up_s
@@ -92,8 +92,8 @@ def open_loop(stack: Stack, load: Load, say: Say, mortal: tuple[Program, ...] = 
             "units_never_sent": payments.too_many() + served.too_many(),
             "sent_events": reader.sent,
             "feeder": (tail(feeder.log, 1).splitlines() or [""])[-1],
-            "load_average_before": _rounded(load_before),
-            "load_average_after": _rounded(os.getloadavg()),
+            "load_average_before": rounded(load_before),
+            "load_average_after": rounded(os.getloadavg()),
             "cpu_s": cpu_s,
             "machine_cpu_s": round(machine_s, 1),
             "others_cpu_share": round(max(0.0, others_share), 3),
@@ -123,13 +123,24 @@ def stored(topic: Waits, store: Waits, steps_s: dict[str, float]) -> dict[str, A
     }
 
 
-class _Follower:
+class Reader(Protocol):
+    """Reads events, and what is made of them, back from Kafka.
+
+    :param sent: events read so far.
+    """
+
+    sent: int
+
+    def read(self, timeout_s: float) -> None: ...
+
+
+class Follower:
     """Reads on until something is so, looks after the programs, and says now and then what goes on."""
 
     def __init__(
         self,
         stack: Stack,
-        reader: TopicReader,
+        reader: Reader,
         store: StoreReader | None,
         usage: Usage,
         feeder: Program,
@@ -182,7 +193,8 @@ class _Follower:
                 raise ServiceError(f"{program.name} ended.\n{tail(program.log)}")
 
 
-def _feeder(settings: Settings, load: Load) -> Program:
+def feeder_of(settings: Settings, load: Load) -> Program:
+    """The program that sends the load; it ends by itself."""
     seconds = load.warm_up_s + load.seconds
     flags = [f"--rate={load.rate_per_s}", f"--seconds={seconds}", f"--seed={load.seed}"]
     command = [sys.executable, "-m", "ingest.produce", *flags]
@@ -194,5 +206,5 @@ def _rest_s(usage: Usage) -> float:
     return machine_cpu_s() - own_cpu_s() - sum(usage.cpu_s().values())
 
 
-def _rounded(values: tuple[float, ...]) -> list[float]:
+def rounded(values: tuple[float, ...]) -> list[float]:
     return [round(value, 2) for value in values]

@@ -11,21 +11,22 @@ from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_PRODUCT_SALES
 
 
+def consumer_from_the_start(settings: Settings, *topics: str) -> Consumer:
+    """Of all partitions of these topics, each from its first record."""
+    consumer = Consumer(
+        {"bootstrap.servers": settings.kafka_bootstrap, "group.id": "bench", "enable.auto.commit": False}
+    )
+    known = consumer.list_topics(timeout=10).topics
+    consumer.assign([TopicPartition(topic, partition, 0) for topic in topics for partition in known[topic].partitions])
+    return consumer
+
+
 class TopicReader:
     """Reads both topics from their beginning and tells what it reads to `payments`, and the events to `others` too."""
 
     def __init__(self, settings: Settings, payments: Payments, *others: Payments) -> None:
         self._payments, self._others, self._sales_topic = payments, others, GOLD_PRODUCT_SALES.topic(settings)
-        self._consumer = Consumer(
-            {"bootstrap.servers": settings.kafka_bootstrap, "group.id": "bench", "enable.auto.commit": False}
-        )
-        topics = self._consumer.list_topics(timeout=10).topics
-        places = [
-            TopicPartition(topic, partition, 0)
-            for topic in (settings.events_topic, self._sales_topic)
-            for partition in topics[topic].partitions
-        ]
-        self._consumer.assign(places)
+        self._consumer = consumer_from_the_start(settings, settings.events_topic, self._sales_topic)
         self.sent, self.first_at_s = 0, 0.0
 
     def read(self, timeout_s: float) -> None:

@@ -22,7 +22,6 @@ from rich.console import Console
 
 from bench.latency import say_on_stderr
 from bench.testbed import fresh_stack
-from gold.topics import GoldTopics, Row
 from ingest.catalogue import catalogue
 from ingest.shape import StoreShape
 from lakehouse.errors import ServiceError
@@ -36,6 +35,7 @@ from lakehouse.tables import (
     GOLD_PRODUCTS,
     Table,
 )
+from lakehouse.topics import GoldTopics, Row
 from operate.served import lag
 from operate.services.postgres import PostgresServer
 from operate.stack import Stack
@@ -91,6 +91,7 @@ def _measure(stack: Stack, rows: int, rate_per_s: float, seconds: float, say: Sa
     filled_s = _fill(stack, rows, say)
     stack.start_pipeline()
     stack.wait_for_pipeline()
+    stack.start_rounds()
     flags = [f"--rate={rate_per_s}", f"--seconds={seconds + 30}", "--seed=1"]
     command = [sys.executable, "-m", "ingest.produce", *flags]
     environment = stack.settings.as_environment()

@@ -1,25 +1,33 @@
-"""Reads sales from the serving store as its readers do: told of a change by NOTIFY, then asking for what is new."""
+"""Reads rows from the serving store as its readers do: told of a change by NOTIFY, then asking for what is new."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
+from psycopg import sql
 
-from bench.measure import Payments
-from serving.store import CHANGED
+from lakehouse.tables import GOLD_PRODUCT_SALES, Table
+from serving.store import CHANGED, identifier
 
 # Rows of one revision come from several partitions, and so in several transactions.
 _OVERLAP_S, _LOOK_EVERY_S = 5.0, 1.0
 
 
-class StoreReader:
-    """Tells `payments` of each new row of gold.product_sales."""
+class Watcher(Protocol):
+    """Is told of rows as JSON, each with the time at which it was seen."""
 
-    def __init__(self, dsn: str, payments: Payments) -> None:
-        self._dsn, self._payments = dsn, payments
+    def shown(self, value: bytes, at_s: float) -> None: ...
+
+
+class StoreReader:
+    """Tells `watcher` of each new row of a table, perhaps more than once."""
+
+    def __init__(self, dsn: str, watcher: Watcher, table: Table = GOLD_PRODUCT_SALES) -> None:
+        self._dsn, self._watcher = dsn, watcher
+        self._query = sql.SQL("SELECT revision, row::text FROM {} WHERE revision > %s").format(identifier(table))
         self._connection: psycopg.Connection[Any] | None = None
         self._seen: deque[tuple[float, int]] = deque()
         self._since, self._asked_s = 0, 0.0
@@ -38,12 +46,10 @@ class StoreReader:
         self._asked_s = time.monotonic()
         while self._seen and self._asked_s - self._seen[0][0] > _OVERLAP_S:
             self._since = self._seen.popleft()[1]
-        found = connection.execute(
-            "SELECT revision, row::text FROM gold.product_sales WHERE revision > %s", [self._since]
-        ).fetchall()
+        found = connection.execute(self._query, [self._since]).fetchall()
         now_s = time.time()
         for _, row in found:
-            self._payments.shown(row.encode(), now_s)
+            self._watcher.shown(row.encode(), now_s)
         if found:
             self._seen.append((self._asked_s, max(revision for revision, _ in found)))
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 from pyspark.sql import DataFrame, SparkSession
 
-from bronze.source import Offsets, starting_offsets, wait_for_topics
+from bronze.source import starting_offsets, wait_for_topics
 from lakehouse import commits
+from lakehouse.offsets import Offsets
 from lakehouse.settings import Settings
 from lakehouse.tables import BRONZE_EVENTS
 

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
 from pyspark.sql import DataFrame, SparkSession
 
 from lakehouse.errors import DataLossError, ServiceError
+from lakehouse.offsets import Held, Offsets, held_offsets
 from lakehouse.settings import Settings
-
-Offsets = dict[str, dict[str, int]]
-"""topic -> partition (as text, as JSON has it) -> the next offset to read."""
-
-
-@dataclass(frozen=True)
-class Held:
-    """What the broker holds: the first offset of each partition, and the one after the last."""
-
-    first: Offsets
-    end: Offsets
 
 
 def wait_for_topics(settings: Settings, timeout_s: float = 60.0) -> Held:
@@ -38,32 +25,6 @@ def wait_for_topics(settings: Settings, timeout_s: float = 60.0) -> Held:
             if time.monotonic() > end_s:
                 raise
             time.sleep(0.2)
-
-
-def held_offsets(settings: Settings) -> Held:
-    """:raises ServiceError: Kafka does not answer, or a topic is not there."""
-    topics = (settings.events_topic, settings.unreadable_topic)
-    try:
-        consumer = KafkaConsumer(bootstrap_servers=settings.kafka_bootstrap, isolation_level="read_committed")
-    except KafkaError as error:
-        raise ServiceError(
-            f"Kafka at {settings.kafka_bootstrap!r} does not answer ({type(error).__name__}).",
-            "a broker at the setting kafka_bootstrap",
-            "start it, or correct LAKEHOUSE_KAFKA_BOOTSTRAP",
-        ) from error
-    try:
-        first: Offsets = {}
-        end: Offsets = {}
-        for topic in topics:
-            partitions = consumer.partitions_for_topic(topic)
-            if not partitions:
-                raise ServiceError(f"Kafka has no topic {topic!r}.", "", "create it, or run `lakehouse up` once")
-            places = [TopicPartition(topic, partition) for partition in sorted(partitions)]
-            first[topic] = {str(at.partition): offset for at, offset in consumer.beginning_offsets(places).items()}
-            end[topic] = {str(at.partition): offset for at, offset in consumer.end_offsets(places).items()}
-        return Held(first, end)
-    finally:
-        consumer.close()
 
 
 def starting_offsets(read: Offsets, held: Held) -> Offsets:

@@ -12,7 +12,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from gold.product_sales import product_sales
-from gold.topics import Key, Row, Topics, key_of
 from gold.whole import first_revision
 from gold.windows import Window, WindowPurchases
 from lakehouse import commits
@@ -20,6 +19,7 @@ from lakehouse.errors import SettingError
 from lakehouse.handover import Purchase
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_PRODUCT_SALES, SILVER_EVENTS
+from lakehouse.topics import Key, Row, Topics, key_of
 from lakehouse.values import frame_of_columns, frame_of_rows
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -9,12 +9,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from gold.customer_value import customer_value, spendings, spendings_of, taken_back
-from gold.funnel import brand_visits, funnel, glimpses, glimpses_of
+from gold.funnel import funnel, steps
 from gold.orders import lines_of, order_lines, orders
 from gold.product_sales import product_sales
 from gold.products import products, sightings, sightings_of
 from lakehouse.tables import (
-    GOLD_BRAND_VISITS,
     GOLD_CUSTOMER_VALUE,
     GOLD_FUNNEL,
     GOLD_ORDERS,
@@ -22,6 +21,7 @@ from lakehouse.tables import (
     GOLD_PRODUCT_SALES_HOURLY,
     GOLD_PRODUCTS,
     SILVER_EVENTS,
+    SILVER_SESSIONS,
     Table,
 )
 
@@ -40,6 +40,7 @@ class Fold:
         day are computed anew from that day of the source.
     :param taken_back: pieces of rows of the source as they were -> what takes them off again, for sums in which a
         piece must not count twice. None: the same piece again changes nothing.
+    :param shrinks: a key may come to have no row any more.
     """
 
     table: Table
@@ -48,6 +49,7 @@ class Fold:
     facts: Step
     held: Step | None = None
     taken_back: Step | None = None
+    shrinks: bool = False
 
     def whole(self, source: DataFrame) -> DataFrame:
         """All rows of the source -> all facts."""
@@ -59,17 +61,12 @@ def _as_purchases(orders_: DataFrame) -> DataFrame:
     return lines_of(orders_).where(F.col("price") != 0)
 
 
-def _same(rows: DataFrame) -> DataFrame:
-    return rows
-
-
 FOLDS = (
     Fold(GOLD_ORDERS, SILVER_EVENTS, order_lines, orders, lines_of),
     Fold(GOLD_PRODUCT_SALES_HOURLY, GOLD_ORDERS, _as_purchases, lambda sold: product_sales(sold, HOUR_S)),
     Fold(GOLD_PRODUCT_SALES_DAILY, GOLD_ORDERS, _as_purchases, lambda sold: product_sales(sold, DAY_S)),
     Fold(GOLD_CUSTOMER_VALUE, GOLD_ORDERS, spendings, customer_value, spendings_of, taken_back),
     Fold(GOLD_PRODUCTS, SILVER_EVENTS, sightings, products, sightings_of),
-    Fold(GOLD_BRAND_VISITS, SILVER_EVENTS, glimpses, brand_visits, glimpses_of),
-    Fold(GOLD_FUNNEL, GOLD_BRAND_VISITS, _same, funnel),
+    Fold(GOLD_FUNNEL, SILVER_SESSIONS, steps, funnel, shrinks=True),
 )
 """A source stands before the tables that are made of it."""

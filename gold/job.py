@@ -7,14 +7,15 @@ from datetime import UTC, datetime
 from pyspark.sql import DataFrame, SparkSession
 
 from gold.aggregate import Aggregation
+from gold.carts import Carts, all_is_read
 from gold.ledger import Ledger
-from gold.topics import GoldTopics
 from lakehouse.handover import purchases_in
 from lakehouse.jobs import run_job
 from lakehouse.rounds import Work, in_rounds
 from lakehouse.settings import Settings
 from lakehouse.streams import Position, Stop, follow_table, is_whole, last_whole_version
 from lakehouse.tables import SILVER_EVENTS
+from lakehouse.topics import GoldTopics
 
 
 def aggregate(
@@ -38,8 +39,15 @@ def aggregate(
 def follow(spark: SparkSession, settings: Settings, stop: Stop, once: bool) -> None:
     topics = GoldTopics(settings)
     aggregation, ledger = Aggregation(spark, settings, topics), Ledger(spark, settings, topics)
-    aggregate(spark, settings, aggregation, (aggregation.upsert, ledger.round), stop, once)
+    carts = Carts(spark, settings, topics, lambda: all_is_read(spark, settings))
+    with in_rounds((carts.round,), settings.carts_s, stop):
+        aggregate(spark, settings, aggregation, (aggregation.upsert, ledger.round), stop, once)
 
 
 if __name__ == "__main__":
-    run_job("gold", follow, description="Aggregate silver.events into the tables of gold and publish each change.")
+    run_job(
+        "gold",
+        follow,
+        description="Aggregate silver.events into the tables of gold and publish each change.",
+        also=("ledger",),
+    )

@@ -8,18 +8,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from gold.corrections import corrections_in
 from gold.folds import FOLDS, Fold
-from gold.revised import revised
-from gold.topics import Topics
-from gold.whole import in_lots
 from lakehouse import commits
+from lakehouse.publication import gone_keys, publish_committed
+from lakehouse.revisions import keys_gone, on_days, revised
 from lakehouse.settings import Settings
-from lakehouse.tables import GOLD_PRODUCT_SALES, GOLD_SALES_CORRECTIONS, PUBLISHED, SILVER_EVENTS, Table
+from lakehouse.tables import GOLD_PRODUCT_SALES, GOLD_SALES_CORRECTIONS, SILVER_EVENTS, Table
+from lakehouse.topics import Topics
 
-_LOT = 10_000
 TABLES = (*(fold.table for fold in FOLDS), GOLD_SALES_CORRECTIONS)
 
 
@@ -53,29 +51,37 @@ class Ledger:
         if upto <= since:
             return 0
         facts, old, days = self._facts(fold, since, upto)
-        silver_version = upto if fold.source == SILVER_EVENTS else self._notes[fold.source]["silver_version"]
-        read = {"source_version": upto, "silver_version": silver_version}
+        read = {"source_version": upto, "silver_version": self._silver_version(fold.source, upto)}
         if days == []:
             self._notes[fold.table] = note | read
             return 0
         revision = note.get("revision", 0) + 1
         rows = revised(facts, old, fold.table, revision, now)
-        self._commit(fold.table, note | read | {"revision": revision, "days": days}, rows)
+        gone = gone_keys(keys_gone(old, rows, fold.table), fold.table) if fold.shrinks else []
+        self._commit(fold.table, note | read | {"revision": revision, "days": days, "gone": gone}, rows)
         return 1
+
+    def _silver_version(self, source: Table, version: int) -> int:
+        """Up to where a version of a source has read silver.events."""
+        if source == SILVER_EVENTS:
+            return version
+        note = self._notes.get(source) or commits.note_of(self._spark, source, self._settings, version)
+        return int(note["silver_version"])
 
     def _facts(self, fold: Fold, since: int, upto: int) -> tuple[DataFrame, DataFrame, list[str] | None]:
         """Out: facts that take the place of old rows; these; and the days that they are of, None for all days."""
         held = self._read(fold.table)
         if fold.source == SILVER_EVENTS and fold.held:
             added, days = self._added(since, upto)
-            old = _on_days(held, fold.table, days)
+            old = on_days(held, fold.table, days)
             return fold.facts(fold.held(old).unionByName(fold.pieces(added))), old, days
-        source, changed = self._read(fold.source, upto), self._days_changed(fold.source, since)
+        changed = commits.days_changed(self._spark, fold.source, self._settings, since)
+        source = self._read(fold.source, upto)
         if changed is None:
             return fold.whole(source), held, None
-        old, pieces = _on_days(held, fold.table, changed), fold.pieces(_on_days(source, fold.source, changed))
+        old, pieces = on_days(held, fold.table, changed), fold.pieces(on_days(source, fold.source, changed))
         if fold.held and fold.taken_back:
-            before = _on_days(self._read(fold.source, since), fold.source, changed)
+            before = on_days(self._read(fold.source, since), fold.source, changed)
             back = fold.taken_back(fold.pieces(before))
             pieces = fold.held(old).unionByName(pieces).unionByName(back)
         return fold.facts(pieces), old, changed
@@ -85,15 +91,6 @@ class Ledger:
         if (since, upto) not in self._new:
             self._new = {(since, upto): commits.added_rows(self._spark, SILVER_EVENTS, self._settings, since, upto)}
         return self._new[since, upto]
-
-    def _days_changed(self, source: Table, since: int) -> list[str] | None:
-        """The days of the source that its commits after a version have replaced; None: all of them."""
-        days: set[str] = set()
-        for _, note in commits.notes_after(self._spark, source, self._settings, since):
-            if note.get("days") is None:
-                return None
-            days.update(note["days"])
-        return sorted(days)
 
     def _correct(self, now: datetime) -> int:
         """Logs the changes of windows that had been complete. Out: commits made."""
@@ -116,30 +113,15 @@ class Ledger:
         if table == GOLD_SALES_CORRECTIONS:
             commits.append(rows.coalesce(1), table, self._settings, note)
         else:
-            commits.replace(rows, table, self._settings, note)
+            commits.replace(rows, table, self._settings, note, note.get("days"))
         self._notes[table] = note
         self._publish(table)
 
     def _publish(self, table: Table) -> None:
-        """The rows whose revision is above what is published."""
-        note = self._notes[table]
-        published, newest = note.get("published", 0), note.get("revision", 0)
-        if published >= newest:
-            return
-        if table in PUBLISHED:
-            for lot in in_lots(self._read(table).where(F.col("revision") > published), _LOT):
-                self._topics.publish(table, lot)
-        self._notes[table] = note | {"published": newest}
+        self._notes[table] = publish_committed(self._spark, self._settings, self._topics, table, self._notes[table])
 
     def _version(self, table: Table) -> int:
         return commits.current_version(self._spark, table, self._settings)
 
     def _read(self, table: Table, version: int | None = None) -> DataFrame:
         return commits.read_table(self._spark, table, self._settings, version)
-
-
-def _on_days(rows: DataFrame, table: Table, days: list[str]) -> DataFrame:
-    """The rows in the folders of these days; all rows of a table without folders."""
-    if not table.partition_by:
-        return rows
-    return rows.where(F.col(table.partition_by[0]).isin([datetime.fromisoformat(day).date() for day in days]))

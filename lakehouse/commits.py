@@ -16,7 +16,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
 from lakehouse.errors import TableError
-from lakehouse.files import list_names, read_text
+from lakehouse.files import delete_folder, list_names, read_text
 from lakehouse.settings import Settings
 from lakehouse.tables import Table
 from lakehouse.values import frame_of_rows
@@ -33,6 +33,9 @@ def create_tables(spark: SparkSession, tables: tuple[Table, ...], settings: Sett
     for table in tables:
         if current_version(spark, table, settings) >= 0:
             continue
+        if all(name.startswith((".", "_staged")) for name in list_names(spark, _log(table, settings))):
+            # A folder in which no commit was finished, as of a disk that was full: Delta would make no table there.
+            delete_folder(spark, _log(table, settings))
         builder = (
             DeltaTable.createIfNotExists(spark)
             .location(table.path(settings))
@@ -77,15 +80,15 @@ def overwrite(rows: DataFrame, table: Table, settings: Settings, note: Note) -> 
     return last_version(rows.sparkSession)
 
 
-def replace(rows: DataFrame, table: Table, settings: Settings, note: Note) -> int:
-    """Replaces the rows in one commit, with the note in it: all rows of each folder that the new rows are in, or of a
-    table without folders. Out: the version of the commit.
+def replace(rows: DataFrame, table: Table, settings: Settings, note: Note, days: list[str] | None) -> int:
+    """Replaces all rows of these days in one commit, with the note in it; None: all rows. Out: the commit's version.
 
     The rows must have the columns of the table, in its order. They may be read from an older version of it.
     """
     writer = rows.coalesce(1).write.format("delta").mode("overwrite").option("userMetadata", json.dumps(note))
-    if table.partition_by:
-        writer = writer.option("partitionOverwriteMode", "dynamic")
+    if days is not None and table.partition_by:
+        listed = ", ".join(f"DATE'{day}'" for day in days)
+        writer = writer.option("replaceWhere", f"{table.partition_by[0]} IN ({listed})")
     writer.save(table.path(settings))
     return last_version(rows.sparkSession)
 
@@ -181,6 +184,16 @@ def notes_after(spark: SparkSession, table: Table, settings: Settings, version: 
         note = _note(spark, table, settings, later) if later > version else None
         if note is not None:
             yield later, note
+
+
+def days_changed(spark: SparkSession, table: Table, settings: Settings, after: int) -> list[str] | None:
+    """The days of a table that its commits after a version have replaced, as their notes say; None: all of them."""
+    days: set[str] = set()
+    for _, note in notes_after(spark, table, settings, after):
+        if note.get("days") is None:
+            return None
+        days.update(note["days"])
+    return sorted(days)
 
 
 def _note(spark: SparkSession, table: Table, settings: Settings, version: int) -> Note | None:

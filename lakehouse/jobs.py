@@ -19,8 +19,11 @@ from lakehouse.streams import Stop
 Follow = Callable[[SparkSession, Settings, Stop, bool], None]
 
 
-def run_job(layer: str, follow: Follow, description: str) -> None:
-    """The main function of a layer's job. Ends the process with 0 when it is through, or stopped by a signal."""
+def run_job(layer: str, follow: Follow, description: str, also: tuple[str, ...] = ()) -> None:
+    """The main function of a layer's job. Ends the process with 0 when it is through, or stopped by a signal.
+
+    :param also: tables that it writes beside the layer's, which in `lakehouse up` have a writer of their own.
+    """
     parser = argparse.ArgumentParser(prog=f"{layer}/job.py", description=description)
     parser.add_argument("--once", action="store_true", help="catch up with what is there, then end")
     once = parser.parse_args().once
@@ -29,7 +32,7 @@ def run_job(layer: str, follow: Follow, description: str) -> None:
         refuse_unfinished(spark, settings)
         follow(spark, settings, stop, once)
 
-    sys.exit(in_session(layer, (layer,), work))
+    sys.exit(in_session(layer, (layer, *also), work))
 
 
 def in_session(name: str, layers: tuple[str, ...], work: Callable[[SparkSession, Settings, Stop], None]) -> int:

@@ -12,6 +12,32 @@ Work = Callable[[], object]
 
 
 @contextmanager
+def alongside(work: Callable[[Stop], None], stop: Stop) -> Iterator[None]:
+    """Does work of its own pace in a thread while the block runs, and tells it to stop at the block's end.
+
+    Work that fails sets `stop`, so that the stream in the block ends; its error is raised when the block is left.
+    """
+    own, errors = Stop(), list[BaseException]()
+
+    def run() -> None:
+        try:
+            work(own)
+        except BaseException as error:
+            errors.append(error)
+            stop.set()
+
+    thread = threading.Thread(target=run, name="alongside", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        own.set()
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+@contextmanager
 def in_rounds(works: tuple[Work, ...], every_s: float, stop: Stop) -> Iterator[None]:
     """Does the works at most every so often while the block runs, and once more at its end.
 

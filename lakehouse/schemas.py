@@ -129,6 +129,55 @@ SILVER_QUALITY_LOG = StructType(
     ]
 )
 
+_ITEMS = ArrayType(
+    StructType(
+        [
+            StructField("product_id", LongType()),
+            StructField("quantity", LongType()),
+            StructField("price", PRICE),
+        ]
+    )
+)
+
+SILVER_SESSIONS = StructType(
+    [
+        _column("session_key", StringType(), "128-bit hash of customer and session, or start without one, in hex"),
+        _column("started_on", DateType(), "Day of started_at (UTC)"),
+        _column("user_id", LongType(), "Customer"),
+        _column("user_session", StringType(), "Session, as the store's pages gave it", may_be_null=True),
+        _column("started_at", TimestampType(), "First event (UTC)"),
+        _column("ended_at", TimestampType(), "Last event so far (UTC)"),
+        _column("events", LongType(), "Events: the four columns that follow, added up"),
+        _column("views", LongType(), "Products looked at"),
+        _column("carts", LongType(), "Products put into the cart"),
+        _column("removes", LongType(), "Products taken out of the cart"),
+        _column("purchases", LongType(), "Products bought, at whatever price"),
+        _column("revenue", AMOUNT, "Sum of the prices above zero of what was bought (USD)"),
+        _column("cart", _ITEMS, "What the cart holds after its last change, by product, at the price when last put in"),
+        _column("cart_value", AMOUNT, "Sum of quantity and price of the cart's items (USD)"),
+        _column("last_cart_change_at", TimestampType(), "Last cart, remove or purchase (UTC)", may_be_null=True),
+        _column("earlier_abandonments", LongType(), "How often the cart was abandoned before its last change"),
+        _column("earlier_abandoned_at", TimestampType(), "The newest time of these (UTC)", may_be_null=True),
+        _column("earlier_cart", _ITEMS, "What the cart held then; empty if it was not"),
+        _column("earlier_cart_value", AMOUNT, "Sum of quantity and price of its items (USD)"),
+        _column(
+            "brands",
+            ArrayType(
+                StructType(
+                    [
+                        StructField("brand", StringType()),
+                        StructField("viewed", BooleanType()),
+                        StructField("carted", BooleanType()),
+                        StructField("bought", BooleanType()),
+                    ]
+                )
+            ),
+            "The steps taken with products of each brand, by brand; empty for events without one",
+        ),
+        *_revision(),
+    ]
+)
+
 GOLD_PRODUCT_SALES = StructType(
     [
         _column("window_start_at", TimestampType(), "Start of the window, included (UTC)"),
@@ -223,28 +272,38 @@ GOLD_CUSTOMER_VALUE = StructType(
     ]
 )
 
-GOLD_BRAND_VISITS = StructType(
+GOLD_FUNNEL = StructType(
     [
-        _column("event_on", DateType(), "Day (UTC)"),
-        _column("brand", StringType(), "Brand; empty for events without one"),
-        _column("user_id", LongType(), "Customer"),
-        _column("viewed", BooleanType(), "Looked at a product of the brand that day"),
-        _column("carted", BooleanType(), "Put one into the cart"),
-        _column("bought", BooleanType(), "Bought one, at a price above zero"),
+        _column("event_on", DateType(), "Day on which the sessions began (UTC)"),
+        _column("scope", StringType(), "brand: sessions with events of one brand; day: all of the store"),
+        _column("brand", StringType(), "Brand; empty for events without one, and in scope day"),
+        _column("visitors", LongType(), "Distinct customers of these sessions"),
+        _column("sessions", LongType(), "Sessions with any event"),
+        _column("viewed", LongType(), "Those among them in which a product was looked at"),
+        _column("carted", LongType(), "Those in which one was put into the cart"),
+        _column("bought", LongType(), "Those in which one was bought, at a price above zero"),
+        _column("conversion", DoubleType(), "bought / sessions"),
         *_revision(),
     ]
 )
 
-GOLD_FUNNEL = StructType(
+GOLD_ABANDONED_CARTS = StructType(
     [
-        _column("event_on", DateType(), "Day (UTC)"),
-        _column("scope", StringType(), "brand: customers of one brand; day: of the whole store"),
-        _column("brand", StringType(), "Brand; empty for events without one, and in scope day"),
-        _column("visitors", LongType(), "Distinct customers with any event"),
-        _column("viewed", LongType(), "Those among them who looked at a product"),
-        _column("carted", LongType(), "Those who put one into the cart"),
-        _column("bought", LongType(), "Those who bought one, at a price above zero"),
-        _column("conversion", DoubleType(), "bought / visitors"),
+        _column("session_key", StringType(), "Session whose cart was abandoned: the key of silver.sessions"),
+        _column("started_on", DateType(), "Day on which the session began (UTC)"),
+        _column("started_at", TimestampType(), "When the session began (UTC)"),
+        _column("user_id", LongType(), "Customer"),
+        _column("user_session", StringType(), "Session, as the store's pages gave it", may_be_null=True),
+        _column("items", _ITEMS, "What the cart held when it was last abandoned, by product"),
+        _column("cart_value", AMOUNT, "Sum of quantity and price of its items (USD)"),
+        _column("abandonments", LongType(), "How often the session's cart was abandoned"),
+        _column("abandoned_at", TimestampType(), "When it was last abandoned (UTC)"),
+        _column(
+            "recovered_at",
+            TimestampType(),
+            "First purchase of one of the items by this customer after that, within cart_recovery_s (UTC)",
+            may_be_null=True,
+        ),
         *_revision(),
     ]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -37,6 +38,8 @@ _SMALL_COMMITS = {
     ),
     "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
     "spark.scheduler.mode": "FAIR",
+    # The rules of sessions run in Python, in a process that gives way to all others: it may be slow to answer.
+    "spark.python.authenticate.socketTimeout": "120s",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
 }
@@ -65,6 +68,9 @@ def build_session(name: str, settings: Settings, extra: dict[str, str] | None = 
     if not _submitted_master():
         builder = builder.master(master).config("spark.driver.memory", f"{settings.driver_memory_mb}m")
     if master.startswith("local"):
+        os.environ.setdefault(
+            "PYSPARK_PYTHON", sys.executable
+        )  # else the rules of sessions run on whatever `python3` is
         builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
         builder = builder.config("spark.sql.shuffle.partitions", "1")
     return builder.getOrCreate()

@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     driver_memory_mb: int = Field(
         3072, ge=1024, description="Heap of the Spark driver in jobs that `lakehouse` starts."
     )
+    rounds_memory_mb: int = Field(
+        1536,
+        ge=512,
+        description="Heap of the driver that keeps sessions, carts and gold's slower tables in `lakehouse up`.",
+    )
     trigger_ms: int = Field(200, ge=0, description="Shortest time between the starts of two micro-batches.")
     max_batch_rows: int = Field(100_000, ge=1, description="Most Kafka records in one micro-batch.")
     sales_window_s: int = Field(
@@ -61,6 +66,16 @@ class Settings(BaseSettings):
     )
     recent_s: int = Field(1800, ge=60, description="Events this recent, by the store clock, are looked up in memory.")
     recent_rows: int = Field(1_000_000, ge=1000, description="Most events whose ids are held in memory.")
+    sessions_s: float = Field(20.0, ge=0, description="Shortest time between two rounds of sessions.")
+    carts_s: float = Field(10.0, ge=0, description="Shortest time between two rounds of abandoned carts.")
+    session_gap_s: int = Field(
+        1800, ge=1, description="Events without a session that are so far apart are of two sessions."
+    )
+    session_hold_s: int = Field(86400, ge=1, description="A session without events for so long is held no longer.")
+    cart_abandon_s: int = Field(1800, ge=1, description="A cart that nothing has changed for so long is abandoned.")
+    cart_recovery_s: int = Field(
+        7 * 86400, ge=0, description="A purchase of an item so long after that recovers the cart."
+    )
     future_tolerance_s: int = Field(300, ge=0, description="How far event_at may be ahead of Kafka's clock.")
     late_s: int = Field(600, ge=0, description="An event this far behind the store clock counts as late.")
     quality_records: int = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -68,10 +69,14 @@ def follow_table(
     settings: Settings,
     stop: Stop,
     once: bool,
+    through: Callable[[DataFrame], DataFrame] = lambda rows: rows,
+    every_s: float = 0.0,
 ) -> None:
     """Feeds a step with the commits of a table after a version, as `run` does.
 
     With `once` it ends at once when there are none; else it waits for the first, and for the table itself.
+
+    :param through: what becomes of the stream of rows before the step gets it.
 
     :raises TableError: with `once`, when the table is not there.
     """
@@ -80,7 +85,7 @@ def follow_table(
             raise TableError(f"{table.name} is not in {settings.lake_url} yet.", "", "run the job of its layer first")
         if once or stop.wait(settings.trigger_ms / 1000):
             return
-    run(name, table_stream(spark, table, settings, after_version), step, settings, stop, once)
+    run(name, through(table_stream(spark, table, settings, after_version)), step, settings, stop, once, every_s)
 
 
 def last_whole_version(end: Position) -> int:
@@ -93,8 +98,13 @@ def is_whole(end: Position) -> bool:
     return int(end["index"]) < 0
 
 
-def run(name: str, source: DataFrame, step: Step, settings: Settings, stop: Stop, once: bool) -> None:
+def run(
+    name: str, source: DataFrame, step: Step, settings: Settings, stop: Stop, once: bool, every_s: float = 0.0
+) -> None:
     """Feeds the micro-batches of a stream to a step until it is through (`once`) or stopped.
+
+    :param every_s: above 0: of work that is done in rounds. They are so far apart at least; told to stop, it takes in
+        first what is there.
 
     The step gets the batch and the position in the source after it, as Spark writes it into its log of offsets.
     The checkpoint serves this run alone: where to start is known from the notes of the tables (lakehouse/commits.py).
@@ -104,22 +114,29 @@ def run(name: str, source: DataFrame, step: Step, settings: Settings, stop: Stop
     folder = f"{settings.lake_url}/_checkpoints/{name}"
     delete_folder(source.sparkSession, folder)
     checkpoint = f"{folder}/{uuid.uuid4().hex}"
-    busy, failures = threading.Lock(), []
+    busy, failures, hurry = threading.Lock(), [], threading.Event()
 
     def feed(batch: DataFrame, batch_id: int) -> None:
+        began_s = time.monotonic()
         with busy:
             try:
                 step(batch, _read_offsets(batch.sparkSession, f"{checkpoint}/offsets/{batch_id}"))
             except Exception as error:
                 failures.append(error)
                 raise
+        # Not by a trigger: one that waits cannot be hurried.
+        hurry.wait(max(0.0, 0.0 if once else began_s + every_s - time.monotonic()))
 
     writer = source.writeStream.queryName(name).foreachBatch(feed).option("checkpointLocation", checkpoint)
-    trigger = {"availableNow": True} if once else {"processingTime": f"{settings.trigger_ms} milliseconds"}
+    trigger_ms = max(settings.trigger_ms, round(every_s * 100))
+    trigger = {"availableNow": True} if once else {"processingTime": f"{trigger_ms} milliseconds"}
     query = writer.trigger(**trigger).start()
     try:
         while not query.awaitTermination(0.2):  # type: ignore[arg-type]
             if stop.is_set():
+                hurry.set()
+                if every_s:
+                    query.processAllAvailable()
                 with busy:
                     query.stop()
                 break

@@ -72,6 +72,14 @@ SILVER_QUARANTINE = Table(
 SILVER_QUALITY_LOG = Table(
     "silver.quality_log", schemas.SILVER_QUALITY_LOG, "batch of silver", ("silver_version",), skipping=("processed_at",)
 )
+SILVER_SESSIONS = Table(
+    "silver.sessions",
+    schemas.SILVER_SESSIONS,
+    "session",
+    ("session_key",),
+    ("started_on",),
+    skipping=("last_cart_change_at", "revision"),
+)
 GOLD_PRODUCT_SALES = Table(
     "gold.product_sales",
     schemas.GOLD_PRODUCT_SALES,
@@ -108,14 +116,6 @@ GOLD_PRODUCTS = Table("gold.products", schemas.GOLD_PRODUCTS, "product", ("produ
 GOLD_CUSTOMER_VALUE = Table(
     "gold.customer_value", schemas.GOLD_CUSTOMER_VALUE, "customer", ("user_id",), skipping=("revision",)
 )
-GOLD_BRAND_VISITS = Table(
-    "gold.brand_visits",
-    schemas.GOLD_BRAND_VISITS,
-    "day, brand and customer",
-    ("event_on", "brand", "user_id"),
-    ("event_on",),
-    skipping=("revision",),
-)
 GOLD_FUNNEL = Table(
     "gold.funnel",
     schemas.GOLD_FUNNEL,
@@ -123,6 +123,15 @@ GOLD_FUNNEL = Table(
     ("event_on", "scope", "brand"),
     ("event_on",),
     skipping=("revision",),
+)
+
+GOLD_ABANDONED_CARTS = Table(
+    "gold.abandoned_carts",
+    schemas.GOLD_ABANDONED_CARTS,
+    "session whose cart was abandoned",
+    ("session_key",),
+    ("started_on",),
+    skipping=("abandoned_at", "revision"),
 )
 
 PUBLISHED = (
@@ -134,6 +143,8 @@ PUBLISHED = (
     GOLD_PRODUCTS,
     GOLD_CUSTOMER_VALUE,
     GOLD_FUNNEL,
+    GOLD_ABANDONED_CARTS,
+    SILVER_SESSIONS,
 )
 """The tables whose rows are published, each in a topic of its own, and served."""
 
@@ -144,7 +155,6 @@ TABLES = (
     SILVER_QUARANTINE,
     SILVER_QUALITY_LOG,
     *PUBLISHED,
-    GOLD_BRAND_VISITS,
 )
 
 

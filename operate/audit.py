@@ -20,10 +20,11 @@ from lakehouse.tables import (
     SILVER_DUPLICATES,
     SILVER_EVENTS,
     SILVER_QUARANTINE,
+    SILVER_SESSIONS,
     Table,
 )
-from operate.compare import GOLD
 from operate.content import content_hash, prefixed
+from operate.derived import derived_tables
 from operate.held import held_records
 from operate.lake import commits_of, last_noted, open_table, query, rows_of
 from operate.served import served_counts
@@ -155,13 +156,12 @@ def _money(settings: Settings) -> dict[str, Any]:
     ):
         rolled_up = _sold(table, length_us, settings)
         counts |= {name: rolled_up["windows"], f"broken_{name}": rolled_up["broken_windows"] + rolled_up["broken_keys"]}
-    orders, customers = _ordered(settings), _spent(settings)
-    return counts | orders | customers
+    return counts | _ordered(settings) | _spent(settings) | _visited(settings)
 
 
 def _sold(table: Table, length_us: int, settings: Settings) -> dict[str, Any]:
     """Sales of a table in windows of a length, against silver's purchases."""
-    as_of = _gold_versions(table, settings)
+    as_of = _read_versions(table, settings)
     if not as_of:
         return {"windows": 0, "broken_windows": 0, "broken_keys": 0}
     names = ("windows", "units", "revenue", "refund_units", "refund_amount", "silver_units", "silver_revenue")
@@ -194,7 +194,7 @@ def _sold(table: Table, length_us: int, settings: Settings) -> dict[str, Any]:
 
 
 def _ordered(settings: Settings) -> dict[str, Any]:
-    as_of = _gold_versions(GOLD_ORDERS, settings)
+    as_of = _read_versions(GOLD_ORDERS, settings)
     if not as_of:
         return {"orders": 0}
     row = _one(
@@ -218,7 +218,7 @@ def _ordered(settings: Settings) -> dict[str, Any]:
 
 
 def _spent(settings: Settings) -> dict[str, Any]:
-    as_of = _gold_versions(GOLD_CUSTOMER_VALUE, settings)
+    as_of = _read_versions(GOLD_CUSTOMER_VALUE, settings)
     if not as_of:
         return {"customers": 0}
     row = _one(
@@ -238,8 +238,33 @@ def _spent(settings: Settings) -> dict[str, Any]:
     return _counts(("customers", "customers_revenue", "broken_customers"), row)
 
 
-def _gold_versions(table: Table, settings: Settings) -> dict[str, int]:
-    """A table of gold as it is now, and the version of silver.events that it has read; empty before its first round."""
+def _visited(settings: Settings) -> dict[str, Any]:
+    """Is each event in one session, and its revenue too? Added up by customer."""
+    as_of = _read_versions(SILVER_SESSIONS, settings)
+    if not as_of:
+        return {"sessions": 0}
+    row = _one(
+        """
+        WITH came AS (
+            SELECT user_id, count(*) AS events, coalesce(sum(price) FILTER (event_type = 'purchase' AND price > 0), 0)
+                   AS revenue
+            FROM silver.events GROUP BY ALL
+        ), visited AS (
+            SELECT user_id, count(*) AS sessions, sum(events) AS events, sum(revenue) AS revenue,
+                   count(*) - count(DISTINCT session_key) AS copies
+            FROM silver.sessions GROUP BY ALL
+        )
+        SELECT sum(v.sessions)::BIGINT, count_if(NOT coalesce((v.events, v.revenue, v.copies)
+                                                              = (c.events, c.revenue, 0), false))
+        FROM visited AS v FULL JOIN came AS c ON v.user_id = c.user_id""",
+        settings,
+        as_of,
+    )
+    return _counts(("sessions", "broken_sessions"), row)
+
+
+def _read_versions(table: Table, settings: Settings) -> dict[str, int]:
+    """A derived table as it is now, and the version of silver.events that it has read; empty before its first round."""
     try:
         commit = last_noted(table, settings)
     except TableError:
@@ -270,9 +295,10 @@ def _replayable(settings: Settings) -> dict[str, Any]:
         settings,
         as_of,
     )
-    for table in GOLD:
-        as_of |= {name: version for name, version in _gold_versions(table, settings).items() if name == table.name}
-    tables = (table for table in (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE, *GOLD) if table.name in as_of)
+    for table in derived_tables():
+        as_of |= {name: version for name, version in _read_versions(table, settings).items() if name == table.name}
+    own = (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE)
+    tables = (table for table in (*own, *derived_tables()) if table.name in as_of)
     digests = {f"digest_{table.name}": content_hash(table, settings, as_of[table.name]).digest for table in tables}
     counts = _counts(("events", "broken_ids", "broken_copies", "broken_twice"), (events, wrong, orphans, both))
     return counts | digests

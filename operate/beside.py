@@ -9,14 +9,15 @@ from typing import Protocol
 
 from pyspark.sql import DataFrame, SparkSession
 
-from gold.folds import FOLDS
-from gold.whole import in_revision, whole_sales
 from lakehouse import commits
 from lakehouse.errors import TableError
+from lakehouse.revisions import in_revision
 from lakehouse.settings import Settings
 from lakehouse.streams import Position, Stop, follow_table, last_whole_version
-from lakehouse.tables import BRONZE_EVENTS, GOLD_PRODUCT_SALES, SILVER_EVENTS
-from operate.compare import GOLD, SILVER, Comparison, broken_places, compare, gold_at, silver_at
+from lakehouse.tables import BRONZE_EVENTS, GOLD_PRODUCT_SALES, SILVER_EVENTS, Table
+from operate import derived
+from operate.compare import SILVER, Comparison, broken_places, compare, derived_at, silver_at
+from operate.derived import carts_at, derived_tables
 from silver.refine import Refinement
 
 Say = Callable[[str], None]
@@ -58,11 +59,13 @@ class GoldBeside:
         if version != self._silver_version:
             self._silver_version = version
             events = commits.read_table(self._spark, SILVER_EVENTS, self._settings, version)
-            _aggregate_beside(events, self._settings, self._say)
+            _derive_beside(events, self._settings, self._say)
 
     def compare(self) -> list[Comparison]:
-        live, side = gold_at(self._silver_version, self._settings), side_of(self._settings)
-        return [_said(compare(table, self._settings, side, live.get(table.name)), self._say) for table in GOLD]
+        live, side = derived_at(self._silver_version, self._settings), side_of(self._settings)
+        return [
+            _said(compare(table, self._settings, side, live.get(table.name)), self._say) for table in derived_tables()
+        ]
 
 
 class SilverBeside:
@@ -96,7 +99,7 @@ class SilverBeside:
         self._say(f"silver: {self._done:,} of {total:,} records")
         if not stop.is_set() and self._refinement.read_version > read:
             events = commits.read_table(self._spark, SILVER_EVENTS, side_of(self._settings))
-            _aggregate_beside(events, self._settings, self._say)
+            _derive_beside(events, self._settings, self._say)
 
     def compare(self) -> list[Comparison]:
         side, read = side_of(self._settings), self._refinement.read_version
@@ -108,19 +111,21 @@ class SilverBeside:
                 "nothing was committed; this is a defect of the rebuild: report it",
             )
         live = silver_at(read, self._settings)
-        tables = (*SILVER, *GOLD)
+        tables = (*SILVER, *derived_tables())
         return [_said(compare(table, self._settings, side, live.get(table.name)), self._say) for table in tables]
 
 
-def _aggregate_beside(events: DataFrame, settings: Settings, say: Say) -> None:
-    """gold's tables at the side. Revisions are given when they are committed."""
+def _derive_beside(events: DataFrame, settings: Settings, say: Say) -> None:
+    """What follows from silver.events, at the side. Revisions are given when it is committed."""
     spark, side, now = events.sparkSession, side_of(settings), datetime.now(UTC)
-    commits.create_tables(spark, GOLD, side)
-    sales = whole_sales(events, settings.sales_window_s)
-    commits.overwrite(in_revision(sales, GOLD_PRODUCT_SALES, 0, now), GOLD_PRODUCT_SALES, side, {})
-    for fold in FOLDS:
-        source = events if fold.source == SILVER_EVENTS else commits.read_table(spark, fold.source, side)
-        commits.overwrite(in_revision(fold.whole(source), fold.table, 0, now), fold.table, side, {})
+    clock = carts_at(spark, settings)
+
+    def read(table: Table) -> DataFrame:
+        return events if table == SILVER_EVENTS else commits.read_table(spark, table, side)
+
+    commits.create_tables(spark, derived_tables(), side)
+    for each in derived.DERIVED:
+        commits.overwrite(in_revision(each.whole(read, settings, clock), each.table, 0, now), each.table, side, {})
     say(f"gold: {commits.read_table(spark, GOLD_PRODUCT_SALES, side).count():,} products and windows")
 
 

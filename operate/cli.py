@@ -135,6 +135,15 @@ def _add_bench(commands: argparse._SubParsersAction, common: argparse.ArgumentPa
     latency.add_argument("--kill-at", type=float, metavar="S", help="kill -9 of Spark so far into the measured time")
     latency.add_argument("--json", action="store_true", help="print JSON")
     latency.set_defaults(command=_bench_latency)
+    carts = ways.add_parser("carts", parents=[common], help="from a cart's abandonment to its alert and to its row")
+    carts.add_argument("--rate", type=float, default=500.0, metavar="R", help="events per second (500)")
+    carts.add_argument("--seconds", type=float, default=300.0, metavar="S", help="measured, after the warm-up (300)")
+    carts.add_argument("--warm-up", type=float, default=150.0, metavar="S", help="seconds before it (150)")
+    carts.add_argument(
+        "--abandon-after", type=int, default=120, metavar="S", help="a cart without a change for so long is left (120)"
+    )
+    carts.add_argument("--json", action="store_true", help="print JSON")
+    carts.set_defaults(command=_bench_carts)
     queries = ways.add_parser("queries", parents=[common], help="what people ask PostgreSQL, while sales come in")
     queries.add_argument("--rows", type=int, default=1_000_000, metavar="N", help="in the store before (1000000)")
     queries.add_argument("--rate", type=float, default=500.0, metavar="R", help="events per second (500)")
@@ -228,9 +237,9 @@ def _quarantine_replay(given: argparse.Namespace, settings: Settings, console: C
 
 
 def _rebuild(given: argparse.Namespace, settings: Settings, console: Console) -> int:
-    from gold.topics import GoldTopics
     from lakehouse.session import spark_session
     from lakehouse.streams import Stop
+    from lakehouse.topics import GoldTopics
     from operate.rebuild import rebuild, show_outcome
     from operate.stack import services_at_hand
 
@@ -248,6 +257,12 @@ def _bench_latency(given: argparse.Namespace, settings: Settings, console: Conso
     from bench.latency import bench_latency
 
     return bench_latency(settings, given.rate, given.seconds, given.warm_up, given.kill_at, given.json, console)
+
+
+def _bench_carts(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from bench.carts import bench_carts
+
+    return bench_carts(settings, given.rate, given.seconds, given.warm_up, given.abandon_after, given.json, console)
 
 
 def _bench_queries(given: argparse.Namespace, settings: Settings, console: Console) -> int:

@@ -5,23 +5,20 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from gold.folds import FOLDS
 from lakehouse.errors import TableError
 from lakehouse.settings import Settings
 from lakehouse.tables import (
     BRONZE_EVENTS,
-    GOLD_PRODUCT_SALES,
     SILVER_DUPLICATES,
     SILVER_EVENTS,
     SILVER_QUARANTINE,
     Table,
 )
 from operate.content import Content, content_hash
+from operate.derived import derived_tables
 from operate.lake import Commit, commits_of, open_table, query
 
 SILVER = (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE)
-GOLD = (GOLD_PRODUCT_SALES, *(fold.table for fold in FOLDS))
-"""Without the log of corrections, which tells of one life of the lake."""
 
 
 @dataclass(frozen=True)
@@ -67,19 +64,19 @@ def compare(table: Table, settings: Settings, side: Settings, live_version: int 
 
 
 def silver_at(bronze_version: int, settings: Settings) -> dict[str, int]:
-    """The versions of the tables in force when silver had read bronze up to a version, and gold all of that silver;
-    without those that never stood there.
+    """The versions of the tables in force when silver had read bronze up to a version, and what follows from silver all
+    of that; without those that never stood there.
     """
     for commit in _commits_of(SILVER_EVENTS, settings):
         if commit.note.get("bronze_version") == bronze_version:
-            return {SILVER_EVENTS.name: commit.version} | commit.note["beside"] | gold_at(commit.version, settings)
+            return {SILVER_EVENTS.name: commit.version} | commit.note["beside"] | derived_at(commit.version, settings)
     return {}
 
 
-def gold_at(silver_version: int, settings: Settings) -> dict[str, int]:
-    """The version of each of gold's tables when it had read silver up to a version, of those that ever stood there."""
+def derived_at(silver_version: int, settings: Settings) -> dict[str, int]:
+    """The version of each derived table when it had read silver up to a version, of those that ever stood there."""
     versions = {}
-    for table in GOLD:
+    for table in derived_tables():
         at = (commit for commit in _commits_of(table, settings) if commit.note.get("silver_version") == silver_version)
         commit = next(at, None)
         if commit is not None:

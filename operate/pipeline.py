@@ -19,12 +19,11 @@ from bronze.records import bronze_rows
 from bronze.source import kafka_stream
 from gold.aggregate import Aggregation
 from gold.job import aggregate
-from gold.ledger import Ledger
-from gold.topics import GoldTopics
 from lakehouse.jobs import in_session
 from lakehouse.rounds import in_rounds
 from lakehouse.settings import Settings
 from lakehouse.streams import Position, Stop, run
+from lakehouse.topics import GoldTopics
 from operate.pulse import Laps, Pulse
 from operate.take_over import finish_begun
 from silver.job import refine
@@ -43,7 +42,6 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
         coming = pool.submit(Aggregation, spark, settings, topics)
         landing, refinement = Landing(spark, settings), Refinement(spark, settings)
         aggregation = coming.result()
-    ledger = Ledger(spark, settings, topics)
     quality = QualityLog(spark, settings)
     pulse = Pulse(settings)
 
@@ -71,7 +69,7 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
     if not stop.is_set():
         log.info("pipeline: running")
         pulse.ready(landing.read)
-        with in_rounds((aggregation.upsert, ledger.round, quality.write), settings.round_s, stop):
+        with in_rounds((aggregation.upsert, quality.write), settings.round_s, stop):
             run("pipeline", kafka_stream(spark, settings, landing.read), step, settings, stop, once=False)
 
 

@@ -16,21 +16,23 @@ from datetime import UTC, datetime
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from gold.topics import Topics
 from lakehouse import manifests
 from lakehouse.files import delete_folder
 from lakehouse.manifests import Manifest
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
+from lakehouse.topics import Topics
 from lakehouse.wire import plain
 from operate.beside import Build, GoldBeside, SilverBeside, side_of
 from operate.compare import Comparison
 from operate.pause import writers_paused
+from operate.rounds import WRITES
 from operate.take_over import begin, finish, finish_begun
 
 Say = Callable[[str], None]
 
 LAYERS = ("silver", "gold")
+_WRITERS = (*LAYERS, *WRITES)
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def rebuild(
     """
     begun = manifests.newest(spark, settings)
     if begun is not None and begun.done_at is None:
-        with writers_paused(settings, LAYERS, f"the rebuild of {begun.layer}", say):
+        with writers_paused(settings, _WRITERS, f"the rebuild of {begun.layer}", say):
             finish_begun(spark, settings, topics, say)
     try:
         return _rebuild(layer, spark, settings, topics, dry_run, say, stop)
@@ -74,7 +76,7 @@ def _rebuild(
     build.catch_up(stop)
     if dry_run or stop.is_set():
         return Outcome(layer, [] if stop.is_set() else build.compare(), None)
-    with writers_paused(settings, LAYERS, f"the rebuild of {layer}", say):
+    with writers_paused(settings, _WRITERS, f"the rebuild of {layer}", say):
         stopped_s = time.monotonic()
         build.catch_up(stop)
         if stop.is_set():

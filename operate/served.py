@@ -133,7 +133,7 @@ def _compared(field: StructField) -> dict[str, str]:
     return {each.name: _DUCK[each.dataType.typeName()] for each in fields if not each.metadata.get("json")}
 
 
-_DUCK = {"string": "VARCHAR", "long": "BIGINT", "decimal": "DECIMAL(10,2)"}
+_DUCK = {"string": "VARCHAR", "long": "BIGINT", "boolean": "BOOLEAN", "decimal": "DECIMAL(10,2)"}
 
 
 def _json(shape: dict[str, str]) -> str:

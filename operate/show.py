@@ -10,8 +10,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table as Grid
 
-from bronze.source import held_offsets
 from lakehouse.errors import LakehouseError, TableError
+from lakehouse.offsets import held_offsets
 from lakehouse.settings import Settings
 from lakehouse.tables import TABLES, find_table
 from lakehouse.wire import plain

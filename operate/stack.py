@@ -1,4 +1,4 @@
-"""Everything that `lakehouse up` runs: Kafka and PostgreSQL unless given, the pipeline, the file source, the sink."""
+"""Everything that `lakehouse up` runs: Kafka and PostgreSQL unless given, pipeline, rounds, file source and sink."""
 
 from __future__ import annotations
 
@@ -90,6 +90,20 @@ class Stack:
             )
         )
 
+    def start_rounds(self) -> None:
+        """Once the pipeline runs, which has the better right to the machine."""
+        settings = self.settings.model_copy(update={"driver_memory_mb": self.settings.rounds_memory_mb})
+        self.supervisor.start(
+            Program(
+                "rounds",
+                [sys.executable, "-m", "operate.rounds"],
+                self.settings.logs / "rounds.log",
+                settings.as_environment(),
+                stop_timeout_s=180.0,
+                gives_way=True,
+            )
+        )
+
     def start_source(self) -> None:
         """Once Kafka is there: what is put into the input folder is sent."""
         self.supervisor.start(
@@ -104,7 +118,7 @@ class Stack:
     def wait_for_pipeline(self) -> None:
         self.supervisor.wait_until(lambda: is_running(read_pulse(self.settings)), "pipeline", _PIPELINE_START_S)
 
-    def start_all(self, with_source: bool = True) -> None:
+    def start_all(self, with_source: bool = True, with_rounds: bool = True) -> None:
         """Kafka, Spark and PostgreSQL start side by side; the pipeline waits for its topics."""
         self.start_kafka()
         self.start_pipeline()
@@ -115,10 +129,13 @@ class Stack:
         if with_source:
             self.start_source()
         self.wait_for_pipeline()
+        if with_rounds:
+            self.start_rounds()
 
     def stop_pipeline(self) -> None:
-        """The pipeline writes what it has published, then the sink serves what it has published last."""
+        """The pipeline writes what it has published, the rounds take that in, and the sink serves it all."""
         self.supervisor.stop("pipeline")
+        self.supervisor.stop("rounds")
         end_s = time.monotonic() + _DRAIN_S
         while self.supervisor.is_started("sink") and time.monotonic() < end_s:
             try:

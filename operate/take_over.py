@@ -8,16 +8,19 @@ from datetime import UTC, datetime
 
 from pyspark.sql import DataFrame, SparkSession
 
-from gold.folds import FOLDS
-from gold.topics import Topics
-from gold.whole import first_revision, in_lots, in_revision, keys_gone, keys_of, sales_gone, whole_sales
+from gold.whole import first_revision, sales_gone
 from lakehouse import commits, manifests
 from lakehouse.files import delete_folder
 from lakehouse.manifests import Manifest
+from lakehouse.publication import in_lots, keys_of
+from lakehouse.revisions import in_revision, keys_gone
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_PRODUCT_SALES, PUBLISHED, SILVER_DUPLICATES, SILVER_EVENTS, SILVER_QUARANTINE, Table
+from lakehouse.topics import Topics
+from operate import derived
 from operate.beside import side_of
-from operate.compare import GOLD, SILVER
+from operate.compare import SILVER
+from operate.derived import carts_at, derived_tables
 from silver.rows import with_history
 
 Say = Callable[[str], None]
@@ -30,7 +33,7 @@ def begin(
 ) -> Manifest:
     """From here on the rebuild is to be finished. :param note: of the rebuilt silver; None: it stays."""
     last = manifests.newest(spark, settings)
-    tables = (*SILVER, *GOLD)
+    tables = (*SILVER, *derived_tables())
     commits.create_tables(spark, tables, settings)
     manifest = Manifest(
         number=1 if last is None else last.number + 1,
@@ -55,7 +58,7 @@ def finish(spark: SparkSession, settings: Settings, topics: Topics, manifest: Ma
     if manifest.note is not None:
         manifest = _commit_silver(spark, settings, manifest, manifest.note | mark, say)
     silver_version = manifest.after.get(SILVER_EVENTS.name, manifest.before[SILVER_EVENTS.name])
-    manifest = _commit_gold(spark, settings, manifest, {"silver_version": silver_version} | mark, say)
+    manifest = _commit_derived(spark, settings, manifest, {"silver_version": silver_version} | mark, say)
     _publish(spark, settings, topics, manifest, say)
     done = replace(manifest, done_at=datetime.now(UTC).isoformat())
     manifests.save(spark, settings, done)
@@ -75,23 +78,30 @@ def _commit_silver(
     return _commit(spark, settings, manifest, SILVER_EVENTS, rows[SILVER_EVENTS], note | {"beside": beside}, say)
 
 
-def _commit_gold(spark: SparkSession, settings: Settings, manifest: Manifest, mark: commits.Note, say: Say) -> Manifest:
-    """product_sales first, then each table after its source."""
-    now, window_s, silver_version = datetime.now(UTC), settings.sales_window_s, mark["silver_version"]
-    events = commits.read_table(spark, SILVER_EVENTS, settings, silver_version)
-    before, revision = commits.last_note(spark, GOLD_PRODUCT_SALES, settings), first_revision(manifest.generation)
-    note = {"generation": manifest.generation, "window_s": window_s, "revision": revision} | mark
-    note |= {name: before[name] for name in ("clock_us",) if name in before}
-    rows = in_revision(whole_sales(events, window_s), GOLD_PRODUCT_SALES, revision, now)
-    manifest = _commit(spark, settings, manifest, GOLD_PRODUCT_SALES, rows, note, say)
-    for fold in FOLDS:
-        version = manifest.after.get(fold.source.name, silver_version)
-        source = commits.read_table(spark, fold.source, settings, version)
-        revision = commits.last_note(spark, fold.table, settings).get("revision", 0) + 1
-        rows = in_revision(fold.whole(source), fold.table, revision, now)
-        # All rows are published before the manifest says `done`.
-        note = {"source_version": version, "revision": revision, "published": revision} | mark
-        manifest = _commit(spark, settings, manifest, fold.table, rows, note, say)
+def _commit_derived(
+    spark: SparkSession, settings: Settings, manifest: Manifest, mark: commits.Note, say: Say
+) -> Manifest:
+    """Each table after those that it is made of."""
+    now, clock = datetime.now(UTC), carts_at(spark, settings)
+
+    def version(table: Table) -> int:
+        return manifest.after[table.name] if table.name in manifest.after else int(mark["silver_version"])
+
+    def read(table: Table) -> DataFrame:
+        return commits.read_table(spark, table, settings, version(table))
+
+    for each in derived.DERIVED:
+        before = commits.last_note(spark, each.table, settings)
+        if each.table == GOLD_PRODUCT_SALES:
+            revision = first_revision(manifest.generation)
+            note = {name: before[name] for name in ("clock_us",) if name in before}
+            note |= {"generation": manifest.generation, "revision": revision}
+        else:
+            revision = before.get("revision", 0) + 1
+            note = {"revision": revision, "published": revision}  # all are published before the manifest says `done`
+        note |= each.note(version, settings, clock) | mark
+        rows = in_revision(each.whole(read, settings, clock), each.table, revision, now)
+        manifest = _commit(spark, settings, manifest, each.table, rows, note, say)
     return manifest
 
 
@@ -116,8 +126,8 @@ def _commit(
 
 
 def _publish(spark: SparkSession, settings: Settings, topics: Topics, manifest: Manifest, say: Say) -> None:
-    """Every row of gold in its new revision, and a tombstone for every key that is gone. Again, if it was cut short."""
-    for table in (each for each in GOLD if each in PUBLISHED):
+    """Every row in its new revision, and a tombstone for every key that is gone. Again, if it was cut short."""
+    for table in (each for each in derived_tables() if each in PUBLISHED):
         rows = commits.read_table(spark, table, settings, manifest.after[table.name])
         old = _as_before(spark, table, settings, manifest)
         if table == GOLD_PRODUCT_SALES:

@@ -41,6 +41,7 @@ _KINDS: Mapping[type[DataType], LiteralString] = {
 
 _BOOKKEEPING = """
 CREATE SCHEMA IF NOT EXISTS gold;
+CREATE SCHEMA IF NOT EXISTS silver;
 CREATE SCHEMA IF NOT EXISTS sink;
 CREATE TABLE IF NOT EXISTS sink.layout (digest text NOT NULL);
 CREATE TABLE IF NOT EXISTS sink.topics (topic text PRIMARY KEY, topic_id text NOT NULL);
@@ -65,7 +66,12 @@ _INDEXES: Mapping[str, tuple[LiteralString, ...]] = {
     "gold.products": ("product_id", "brand", "last_event_at"),
     "gold.customer_value": ("user_id", "revenue", "last_purchase_at"),
     "gold.funnel": ("event_on",),
+    "gold.abandoned_carts": ("abandoned_at", "user_id"),
+    "silver.sessions": ("user_id", "started_at"),
 }
+
+_NOT_BY_DOCUMENT = ("silver.sessions",)
+"""Without an index of the documents: these rows are many, change often, and are asked for by key."""
 
 
 def identifier(table: Table) -> sql.Identifier:
@@ -133,11 +139,12 @@ def _make(connection: Connection[Any], table: Table) -> None:
         connection.execute(
             sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(sql.Identifier(index), name, sql.SQL(columns))
         )
-    connection.execute(
-        sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} USING gin (row jsonb_path_ops)").format(
-            sql.Identifier(f"{short}_row"), name
+    if table.name not in _NOT_BY_DOCUMENT:
+        connection.execute(
+            sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} USING gin (row jsonb_path_ops)").format(
+                sql.Identifier(f"{short}_row"), name
+            )
         )
-    )
 
 
 def make_reader(connection: Connection[Any], password: str) -> None:
@@ -155,7 +162,7 @@ def _let_read(connection: Connection[Any], password: str) -> None:
         return
     role = sql.Identifier(BI)
     connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    for schema in ("gold", "public"):
+    for schema in ("gold", "silver", "public"):
         named = sql.Identifier(schema)
         connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(named, role))
         connection.execute(sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA {} TO {}").format(named, role))

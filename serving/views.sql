@@ -95,7 +95,23 @@ CREATE OR REPLACE VIEW top_customers AS
 SELECT * FROM customers ORDER BY revenue DESC, user_id LIMIT 100;
 
 CREATE OR REPLACE VIEW funnel_by_day AS
-SELECT event_on AS day_on, visitors, viewed, carted, bought, conversion FROM gold.funnel WHERE scope = 'day';
+SELECT event_on AS day_on, visitors, viewed, carted, bought, conversion, sessions
+FROM gold.funnel WHERE scope = 'day';
 
 CREATE OR REPLACE VIEW funnel_by_brand AS
-SELECT event_on AS day_on, brand, visitors, viewed, carted, bought, conversion FROM gold.funnel WHERE scope = 'brand';
+SELECT event_on AS day_on, brand, visitors, viewed, carted, bought, conversion, sessions
+FROM gold.funnel WHERE scope = 'brand';
+
+CREATE OR REPLACE VIEW sessions AS
+-- To be asked for by session_key or user_id.
+SELECT session_key, user_id, user_session, started_at, ended_at, events, views, carts, removes, purchases, revenue, cart,
+       cart_value, last_cart_change_at
+FROM silver.sessions;
+
+CREATE OR REPLACE VIEW open_abandoned_carts AS
+-- Carts for which something can still be done, with what their customer has bought so far.
+SELECT session_key, user_id, c.user_session, c.items, c.cart_value, c.abandonments, c.abandoned_at,
+       round(extract(epoch FROM store_now() - c.abandoned_at) / 60) AS abandoned_minutes,
+       coalesce(v.orders, 0) AS orders, coalesce(v.revenue, 0) AS revenue
+FROM gold.abandoned_carts AS c LEFT JOIN gold.customer_value AS v USING (user_id)
+WHERE c.recovered_at IS NULL AND c.abandoned_at > store_now() - interval '7 days';

@@ -1,4 +1,4 @@
-"""spark-submit silver/job.py: bronze.events -> silver.events, silver.duplicates, silver.quarantine."""
+"""spark-submit silver/job.py: bronze.events -> silver.events, silver.duplicates, silver.quarantine; silver.sessions."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from pyspark.sql import DataFrame, SparkSession
 
 from lakehouse.jobs import run_job
-from lakehouse.rounds import in_rounds
+from lakehouse.rounds import alongside, in_rounds
 from lakehouse.settings import Settings
 from lakehouse.streams import Position, Stop, follow_table, last_whole_version
 from lakehouse.tables import BRONZE_EVENTS
+from lakehouse.topics import GoldTopics
 from silver.quality import QualityLog
 from silver.refine import Refinement
+from silver.visits import Visits
 
 
 def refine(
@@ -32,8 +34,14 @@ def refine(
 def follow(spark: SparkSession, settings: Settings, stop: Stop, once: bool) -> None:
     refinement, quality = Refinement(spark, settings), QualityLog(spark, settings)
     with in_rounds((quality.write,), settings.round_s, stop):
-        refine(spark, settings, refinement, quality, stop, once)
+        if once:
+            refine(spark, settings, refinement, quality, stop, once)
+            Visits(spark, settings, GoldTopics(settings)).follow(stop, once)
+            return
+        visits = Visits(spark, settings, GoldTopics(settings))
+        with alongside(lambda own: visits.follow(own, once=False), stop):
+            refine(spark, settings, refinement, quality, stop, once)
 
 
 if __name__ == "__main__":
-    run_job("silver", follow, description="Refine bronze.events into silver's tables.")
+    run_job("silver", follow, description="Refine bronze.events into silver's tables.", also=("sessions",))

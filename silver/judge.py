@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from lakehouse.clock import LIVE_WITHIN_US
 from lakehouse.commits import Note
 from lakehouse.handover import Purchase, as_purchases, is_purchase, purchase_columns
 from lakehouse.settings import Settings
@@ -27,6 +30,13 @@ so that a batch may have any number of commits, and a rebuild comes to the same 
 Place = tuple[str, int, int]
 
 
+class Moment(NamedTuple):
+    """When an event happened, and how much later Kafka had it, in microseconds."""
+
+    at_us: int
+    lag_us: int
+
+
 @dataclass(frozen=True)
 class Judged:
     """A batch, each record of which is known to be an event, a copy or refused. Nothing is written yet.
@@ -35,6 +45,8 @@ class Judged:
     :param by_partition: (topic, partition) -> records.
     :param events: the new ones.
     :param purchases: those among them, to hand on to gold.
+    :param newest: the newest of the new events; None of none.
+    :param kafka_at_us: when Kafka had the last of the records.
     """
 
     records: DataFrame
@@ -43,6 +55,8 @@ class Judged:
     events: list[Event]
     purchases: list[Purchase]
     counts: Counts
+    newest: Moment | None
+    kafka_at_us: int | None
 
     def release(self) -> None:
         self.held.unpersist()
@@ -56,8 +70,9 @@ class Judge:
 
     def __init__(self, spark: SparkSession, settings: Settings, note: Note) -> None:
         self._settings = settings
-        self.clock_us: int | None = note.get("clock_us")
-        self._seen = SeenEvents(spark, settings, self.clock_us, note.get("own_ids", 0))
+        clock_us = note.get("clock_us")
+        self.clock = None if clock_us is None else Moment(clock_us, note.get("clock_lag_us", LIVE_WITHIN_US))
+        self._seen = SeenEvents(spark, settings, clock_us, note.get("own_ids", 0))
 
     @property
     def own_ids(self) -> int:
@@ -82,24 +97,27 @@ class Judge:
             else:
                 others[places[row]] = COPY if known[event.event_id] == event.content else CONFLICT
         conflicts = sum(verdict == CONFLICT for verdict in others.values())
-        late_before_us = None if self.clock_us is None else self.clock_us - self._settings.late_s * 1_000_000
+        late_before_us = None if self.clock is None else self.clock.at_us - self._settings.late_s * 1_000_000
+        new = summary.take(pa.array(accepted, pa.int64()))
         return Judged(
             _with_verdict(held, others),
             held,
             Counter((topic, partition) for topic, partition, _ in places),
             [event for row in accepted if (event := candidates[row]) is not None],
-            _purchases(summary.take(pa.array(accepted, pa.int64()))),
+            _purchases(new),
             count(summary, accepted, conflicts, late_before_us),
+            _newest(new),
+            pc.max(summary["kafka_at_us"]).as_py(),
         )
 
-    def clock_after_us(self, judged: Judged) -> int | None:
-        """The store clock once the events of this batch are in silver.events; None while there is none."""
-        known_us = (self.clock_us, judged.counts["last_event_at_us"])
-        return max((at_us for at_us in known_us if at_us is not None), default=None)
+    def clock_after(self, judged: Judged) -> Moment | None:
+        """The newest event once those of this batch are in silver.events; None while there is none."""
+        known = (moment for moment in (self.clock, judged.newest) if moment is not None)
+        return max(known, key=lambda moment: moment.at_us, default=None)
 
     def remember(self, judged: Judged) -> None:
         """The events of this batch are in silver.events now."""
-        self.clock_us = self.clock_after_us(judged)
+        self.clock = self.clock_after(judged)
         self._seen.remember(judged.events)
 
 
@@ -128,6 +146,14 @@ def _events(summary: pa.Table) -> list[Event | None]:
 
 def _purchases(summary: pa.Table) -> list[Purchase]:
     return as_purchases(summary.filter(summary["is_purchase"]).select(Purchase._fields))
+
+
+def _newest(summary: pa.Table) -> Moment | None:
+    if not summary.num_rows:
+        return None
+    row = pc.index(summary["event_at_us"], pc.max(summary["event_at_us"])).as_py()
+    at_us, kafka_at_us = (summary[name][row].as_py() for name in ("event_at_us", "kafka_at_us"))
+    return Moment(at_us, kafka_at_us - at_us)
 
 
 def _with_verdict(records: DataFrame, others: dict[Place, str]) -> DataFrame:

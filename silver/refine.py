@@ -60,9 +60,13 @@ class Refinement:
         return self._append_events(judged, self.read_version, replayed_at, {"replayed": True})
 
     def _append_events(self, judged: Judged, bronze_version: int, processed_at: datetime, more: commits.Note) -> int:
+        clock = self._judge.clock_after(judged)
         note = {
             "bronze_version": bronze_version,
-            "clock_us": self._judge.clock_after_us(judged),
+            "clock_us": clock and clock.at_us,
+            "clock_lag_us": clock and clock.lag_us,
+            # What a replay takes out of quarantine had come long before.
+            "kafka_at_us": max(judged.kafka_at_us or 0, self.note.get("kafka_at_us") or 0),
             "own_ids": self._judge.own_ids + sum(event.has_own_id for event in judged.events),
             "beside": {table.name: version for table, version in self._beside.items()},
             "processed_at_us": round(processed_at.timestamp() * 1_000_000),

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import operator
-from collections import defaultdict
-from datetime import date, timedelta
 from typing import NamedTuple
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse import commits
@@ -17,10 +13,10 @@ from lakehouse.recent import Recent, events_since
 from lakehouse.settings import Settings
 from lakehouse.tables import SILVER_EVENTS
 from lakehouse.values import frame_of_columns
-from silver.own_ids import Day, OwnIds
+from silver.days_of_ids import Day, DaysOfIds
+from silver.stretches import DAY_US, Stretch, in_stretches, widen
 
-_MINUTE_US, _DAY_US = 60_000_000, 86_400_000_000
-_EPOCH_ON = date(1970, 1, 1)
+_MINUTE_US = 60_000_000
 
 
 class Event(NamedTuple):
@@ -36,11 +32,7 @@ class Event(NamedTuple):
 
     @property
     def day(self) -> Day:
-        return self.at_us // _DAY_US
-
-
-Stretch = tuple[int, int]
-"""First and last event_at, in microseconds, within one day."""
+        return self.at_us // DAY_US
 
 
 class SeenEvents:
@@ -52,7 +44,9 @@ class SeenEvents:
         """
         self._spark, self._settings = spark, settings
         self._recent: Recent[str] = Recent(_MINUTE_US, settings.recent_rows)
-        self._own_ids = OwnIds()
+        # Where the event_id is a hash, the time is in it, and all copies are on one day. A producer's own id may come
+        # again with another time: without an index it would have to be looked for in the whole table.
+        self._own_ids = DaysOfIds()
         if clock_us is not None:
             since_us = self._recent.bucket(clock_us - settings.recent_s * 1_000_000)
             self._recent.begin_at(since_us)
@@ -60,7 +54,8 @@ class SeenEvents:
             for event in _as_values(events_since(spark, settings, version, since_us)):
                 self._recent.add(event.at_us, event.event_id, event.content)
         if own_ids:
-            self._own_ids.load(self._table())
+            own = self._table().where(F.col("content_id").isNotNull())
+            self._own_ids.load(own.select(F.col("event_id").alias("id"), F.col("event_on").alias("day")))
 
     @property
     def own_ids(self) -> int:
@@ -84,41 +79,21 @@ class SeenEvents:
                 known[event.event_id] = content
             elif not self._recent.covers(event.at_us):
                 wanted.add(event.event_id)
-                first_us, last_us = stretches.get(event.day, (event.at_us, event.at_us))
-                stretches[event.day] = (min(first_us, event.at_us), max(last_us, event.at_us))
+                widen(stretches, event.at_us, event.at_us)
         own = [event.event_id for event in events if event.has_own_id and event.event_id not in known]
         for own_id, days in self._own_ids.days_of(own).items():
             wanted.add(own_id)
-            stretches |= {day: (day * _DAY_US, (day + 1) * _DAY_US - 1) for day in days}
+            stretches |= {day: (day * DAY_US, (day + 1) * DAY_US - 1) for day in days}
         return known | self._look_up(wanted, stretches) if wanted else known
 
     def _look_up(self, ids: set[str], stretches: dict[Day, Stretch]) -> dict[str, str]:
         """Reads these days only, and of a day the files whose range of event_at reaches into its stretch."""
         wanted = frame_of_columns(self._spark, {"event_id": (pa.string(), list(ids))})
-        found = self._table().where(_in_stretches(stretches)).join(F.broadcast(wanted), "event_id", how="left_semi")
+        found = self._table().where(in_stretches(stretches)).join(F.broadcast(wanted), "event_id", how="left_semi")
         return {event.event_id: event.content for event in _as_values(found)}
 
     def _table(self) -> DataFrame:
         return commits.read_table(self._spark, SILVER_EVENTS, self._settings)
-
-
-def _in_stretches(stretches: dict[Day, Stretch]) -> Column:
-    """Days next to each other are one stretch: the condition stays short, however many days there are."""
-    runs: dict[Day, list[Day]] = defaultdict(list)
-    for day in sorted(stretches):
-        first = next(reversed(runs), day)
-        runs[first if runs and runs[first][-1] == day - 1 else day].append(day)
-    return functools.reduce(operator.or_, (_in_run(days, stretches) for days in runs.values()))
-
-
-def _in_run(days: list[Day], stretches: dict[Day, Stretch]) -> Column:
-    first_on, last_on = (_EPOCH_ON + timedelta(days=day) for day in (days[0], days[-1]))
-    first_at, last_at = (_as_time(at_us) for at_us in (stretches[days[0]][0], stretches[days[-1]][1]))
-    return F.col("event_on").between(first_on, last_on) & F.col("event_at").between(first_at, last_at)
-
-
-def _as_time(at_us: int) -> Column:
-    return F.timestamp_micros(F.lit(at_us))
 
 
 def _as_values(events: DataFrame) -> list[Event]:

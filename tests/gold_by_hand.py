@@ -44,21 +44,6 @@ SQL = {
                min(event_at) FILTER (price > 0) AS first_purchase_at,
                max(event_at) FILTER (price > 0) AS last_purchase_at
         FROM events WHERE event_type = 'purchase' AND price <> 0 GROUP BY ALL""",
-    "gold.funnel": """
-        WITH steps AS (
-            SELECT event_at::DATE AS event_on, brand, user_id, event_type = 'view' AS v, event_type = 'cart' AS c,
-                   event_type = 'purchase' AND price > 0 AS b
-            FROM events
-        ), counted AS (
-            SELECT event_on, 'brand' AS scope, coalesce(brand, '') AS brand, count(DISTINCT user_id) AS visitors,
-                   count(DISTINCT user_id) FILTER (v) AS viewed, count(DISTINCT user_id) FILTER (c) AS carted,
-                   count(DISTINCT user_id) FILTER (b) AS bought
-            FROM steps GROUP BY ALL
-            UNION ALL
-            SELECT event_on, 'day', '', count(DISTINCT user_id), count(DISTINCT user_id) FILTER (v),
-                   count(DISTINCT user_id) FILTER (c), count(DISTINCT user_id) FILTER (b)
-            FROM steps GROUP BY ALL
-        ) SELECT *, bought / visitors AS conversion FROM counted""",
 }
 """Table -> its rows in the columns that say something (the ends of windows and the ids of orders follow from them)."""
 

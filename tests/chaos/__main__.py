@@ -30,8 +30,8 @@ from tests.chaos.checks import Check, Verdict, check, summed_up
 from tests.chaos.disturbances import (
     Disturbance,
     fill_disk,
+    kill_beside,
     kill_pipeline,
-    kill_serving,
     rebuild,
     restart_kafka,
     take_postgres_away,
@@ -52,6 +52,8 @@ _SETTINGS = {
     "max_batch_rows": 2_000,
     "topic_partitions": 3,
     "round_s": 4.0,
+    "sessions_s": 4.0,
+    "carts_s": 2.0,
     "sales_window_s": 6 * 3_600,
     # Most copies and late sales are then looked up in the tables.
     "recent_rows": 5_000,
@@ -119,8 +121,9 @@ def _plan(
     others = (
         lambda: restart_kafka(stage, chance),
         lambda: fill_disk(stage, chance, disk, why_not),
-        lambda: kill_serving(stage, chance, "PostgreSQL"),
-        lambda: kill_serving(stage, chance, "sink"),
+        lambda: kill_beside(stage, chance, "PostgreSQL"),
+        lambda: kill_beside(stage, chance, "sink"),
+        lambda: kill_beside(stage, chance, "rounds"),
         lambda: take_postgres_away(stage, chance, SHORT_AWAY_S if short else LONG_AWAY_S),
     )
     for one in others:
@@ -138,6 +141,7 @@ def _disturbed(stage: Stage, plan: Sequence[Disturbance]) -> Iterator[Check]:
 
 def _compared(stage: Stage, sendings: Sequence[Sending]) -> Iterator[Check]:
     stage.drain()
+    stage.wait_for(lambda: stage.process("rounds") is not None, "the rounds, to take in what is left", 90.0)
     stage.say("all is read; the pipeline is stopped, then compared with the plain calculation")
     refused = len(stage.feed.refused)
     yield check("feed: all acknowledged", not refused, acknowledged=stage.feed.acknowledged, refused=refused)

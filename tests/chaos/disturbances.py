@@ -50,9 +50,10 @@ def kill_pipeline(stage: Stage, chance: random.Random, number: int) -> Check:
     return check(f"kill {number}: started again", True, victim=name)
 
 
-def kill_serving(stage: Stage, chance: random.Random, name: str) -> Check:
-    """`kill -9` of PostgreSQL or of the sink, while rows come."""
+def kill_beside(stage: Stage, chance: random.Random, name: str) -> Check:
+    """`kill -9` of a program beside the pipeline, while rows come."""
     stage.pause(chance.uniform(0.0, 5.0))
+    stage.wait_for(lambda: stage.process(name) is not None, f"{name} to kill", 90.0)
     victim = stage.process(name)
     assert victim is not None
     stage.say(f"kill -9 of {name}, the pipeline {stage.where()}")

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 
-from bronze.source import held_offsets
 from lakehouse.errors import ServiceError
+from lakehouse.offsets import held_offsets
 from lakehouse.settings import PREFIX, Settings
 from operate.pulse import is_running, read_pulse
 from operate.stack import Stack

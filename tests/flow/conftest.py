@@ -12,6 +12,7 @@ from gold import folds
 from lakehouse import streams
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_PRODUCT_SALES, GOLD_SALES_CORRECTIONS, Table
+from operate import derived
 from tests.flow.steps import Lake
 
 
@@ -39,15 +40,14 @@ def file_by_file(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`only(tables)`: gold keeps no others beside product_sales. Each costs a second a round, and all go one way."""
+    """`only(tables)`: gold keeps and rebuilds no others beside product_sales. Each costs a second a round."""
 
     def keep(*tables: Table) -> None:
         kept = tuple(fold for fold in folds.FOLDS if fold.table in tables)
         names = tuple(fold.table for fold in kept)
-        for module in ("gold.ledger", "operate.beside", "operate.take_over"):
-            monkeypatch.setattr(f"{module}.FOLDS", kept)
-        for module in ("operate.beside", "operate.take_over"):
-            monkeypatch.setattr(f"{module}.GOLD", (GOLD_PRODUCT_SALES, *names))
+        monkeypatch.setattr("gold.ledger.FOLDS", kept)
         monkeypatch.setattr("gold.ledger.TABLES", (*names, GOLD_SALES_CORRECTIONS))
+        always = (GOLD_PRODUCT_SALES, *names)
+        monkeypatch.setattr(derived, "DERIVED", tuple(each for each in derived.DERIVED if each.table in always))
 
     return keep

@@ -15,9 +15,8 @@ from pyspark.sql import functions as F
 import gold.job
 import silver.job
 from gold.aggregate import Aggregation
+from gold.carts import Carts
 from gold.ledger import Ledger
-from gold.topics import Key, Row
-from gold.topics import key_of as row_key
 from lakehouse import commits
 from lakehouse.schemas import stable_columns
 from lakehouse.settings import Settings
@@ -30,8 +29,11 @@ from lakehouse.tables import (
     SILVER_QUARANTINE,
     Table,
 )
+from lakehouse.topics import Key, Row
+from lakehouse.topics import key_of as row_key
 from silver.quality import QualityLog
 from silver.refine import Refinement
+from silver.visits import Visits
 from tests.builders import INGESTED_AT, Record, bronze_frame
 
 Place = tuple[str, int, int]
@@ -99,6 +101,18 @@ class Lake:
         aggregation = aggregation or Aggregation(self.spark, self.settings, self.topic)
         gold.job.aggregate(self.spark, self.settings, aggregation, (aggregation.upsert,), Stop(), once=True)
         return aggregation
+
+    def visit(self, visits: Visits | None = None) -> Visits:
+        """Sessions take in all that silver.events has. Without visits, as a process that was just started."""
+        visits = visits or Visits(self.spark, self.settings, self.topic)
+        visits.follow(Stop(), once=True)
+        return visits
+
+    def leave(self, carts: Carts | None = None) -> Carts:
+        """One round of abandoned carts, by a clock that nothing waits behind."""
+        carts = carts or Carts(self.spark, self.settings, self.topic, lambda: True)
+        carts.round()
+        return carts
 
     def keep(self, ledger: Ledger | None = None) -> Ledger:
         """One round of gold's slower tables. Without a ledger, as a process that was just started."""

@@ -147,3 +147,12 @@ def test_revisions_rise_over_processes_that_died_after_they_had_published(lake: 
     lake.aggregate()
     assert [row["units"] for row in lake.topic.newest().values()] == [3]
     lake.assert_published()
+
+
+def test_a_table_whose_making_died_of_a_full_disk_is_made(spark: SparkSession, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    log = Path(GOLD_PRODUCT_SALES.path(settings)) / "_delta_log"
+    (log / "_staged_commits").mkdir(parents=True)
+    (log / f".{0:020d}.json.3066f160.tmp").touch()
+    commits.create_tables(spark, (GOLD_PRODUCT_SALES,), settings)
+    assert commits.read_table(spark, GOLD_PRODUCT_SALES, settings).count() == 0

@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 
 from gold.aggregate import Aggregation
-from gold.topics import Key, Row
 from lakehouse.tables import GOLD_PRODUCT_SALES, SILVER_EVENTS, Table
+from lakehouse.topics import Key, Row
 from tests.builders import event, purchase, record, records
 from tests.flow.steps import FakeTopic, Lake
 

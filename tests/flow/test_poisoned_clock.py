@@ -16,7 +16,7 @@ def test_the_store_clock_and_what_memory_holds_stay_where_good_events_have_them(
     lake.land(records([event(), AHEAD, LONG_AGO]))
     refinement = lake.refine()
     clock_us = lake.note(SILVER_EVENTS)["clock_us"]
-    assert clock_us == refinement._judge.clock_us == 1_569_888_000_000_000, "2019-10-01, the one good event"
+    assert clock_us == refinement._judge.clock.at_us == 1_569_888_000_000_000, "2019-10-01, the one good event"
     lake.land(records([event(), purchase(event_time="2019-10-01 00:00:10 UTC")], first_offset=10))
     lake.refine(refinement)
     lake.aggregate()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bronze.source import held_offsets
+from lakehouse.offsets import held_offsets
 from lakehouse.settings import Settings
 from operate.audit import audit
 from operate.lake import query
@@ -23,12 +23,15 @@ BIN = Path(sys.executable).parent
 
 
 @contextmanager
-def running(settings: Settings, say: Say = print) -> Iterator[Stack]:
-    """The stack of `lakehouse up`, stopped at the end of the block."""
+def running(settings: Settings, say: Say = print, with_rounds: bool = True) -> Iterator[Stack]:
+    """The stack of `lakehouse up`, stopped at the end of the block.
+
+    :param with_rounds: False where a test is about the pipeline alone: a second Spark takes its time.
+    """
     with only_run(settings, say):
         stack = Stack(settings, say)
         try:
-            stack.start_all()
+            stack.start_all(with_rounds=with_rounds)
             yield stack
         finally:
             stack.supervisor.stop_all()

@@ -35,7 +35,7 @@ def test_rows_after_kills_are_those_of_a_plain_calculation(tmp_path: Path) -> No
     chance = random.Random(SEED)
     input_ = _input()
     settings = Settings(home=tmp_path / "home", topic_partitions=3, max_batch_rows=4_000)
-    with running(settings) as stack:
+    with running(settings, with_rounds=False) as stack:
         producer = EventProducer(stack.settings)
         third = len(input_) // (KILLS + 1) + 1
         for part in range(KILLS + 1):

@@ -8,10 +8,10 @@ import pytest
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
-from gold.topics import GoldTopics
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from lakehouse.tables import GOLD_PRODUCT_SALES
+from lakehouse.topics import GoldTopics
 from lakehouse.wire import to_json, to_key
 from operate.rebuild import rebuild
 from operate.served import served_counts

@@ -18,10 +18,10 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 
-from gold.topics import GoldTopics, Row
 from lakehouse.producers import make_producer
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_CUSTOMER_VALUE, GOLD_ORDERS, GOLD_PRODUCT_SALES, GOLD_PRODUCTS
+from lakehouse.topics import GoldTopics, Row
 from operate.services.kafka import KafkaBroker
 from operate.services.postgres import PostgresServer
 from operate.services.topics import ensure_topics

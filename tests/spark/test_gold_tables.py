@@ -11,13 +11,15 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from gold.abandoned_carts import abandoned_carts
 from gold.corrections import corrections
 from gold.folds import FOLDS, Fold
-from gold.revised import revised
-from gold.whole import in_revision, whole_sales
+from gold.whole import whole_sales
 from lakehouse.contract import json_schema, path_of, text_of
+from lakehouse.revisions import in_revision, revised
 from lakehouse.settings import Settings
 from lakehouse.tables import (
+    GOLD_ABANDONED_CARTS,
     GOLD_CUSTOMER_VALUE,
     GOLD_ORDERS,
     GOLD_PRODUCT_SALES,
@@ -25,11 +27,13 @@ from lakehouse.tables import (
     GOLD_SALES_CORRECTIONS,
     PUBLISHED,
     SILVER_EVENTS,
+    SILVER_SESSIONS,
     Table,
 )
 from lakehouse.wire import to_json
 from silver.events import read_records
 from silver.rows import NEW, event_rows
+from silver.sessions import sessions
 from tests.builders import Fields, bronze_frame, event, purchase, records, some_events
 from tests.gold_by_hand import SQL, by_hand, columns_of, ordered
 
@@ -44,12 +48,11 @@ def silver(spark: SparkSession, settings: Settings, values: list[Fields]) -> Dat
 
 
 def whole(fold: Fold, events: DataFrame) -> DataFrame:
-    source = (
-        events
-        if fold.source == SILVER_EVENTS
-        else in_revision(whole(BY_TABLE[fold.source], events), fold.source, 1, NOW)
-    )
-    return fold.whole(source)
+    if fold.source == SILVER_EVENTS:
+        return fold.whole(events)
+    if fold.source == SILVER_SESSIONS:
+        return fold.whole(in_revision(sessions(events, Settings()), SILVER_SESSIONS, 1, NOW))
+    return fold.whole(in_revision(whole(BY_TABLE[fold.source], events), fold.source, 1, NOW))
 
 
 def rows_of(frame: DataFrame, table: Table) -> list[tuple]:
@@ -145,7 +148,11 @@ def test_the_contract_of_a_topic_is_that_of_its_table(table: Table) -> None:
 
 
 def test_records_keep_their_contract(events: DataFrame) -> None:
-    tables = [(fold.table, whole(fold, events)) for fold in FOLDS if fold.table in PUBLISHED]
+    visited = in_revision(sessions(events, Settings()), SILVER_SESSIONS, 1, NOW)
+    orders = in_revision(whole(BY_TABLE[GOLD_ORDERS], events), GOLD_ORDERS, 1, NOW)
+    tables = [(fold.table, whole(fold, events)) for fold in FOLDS]
+    carts = abandoned_carts(visited, orders, F.lit(NOW), Settings())
+    tables += [(SILVER_SESSIONS, visited), (GOLD_ABANDONED_CARTS, carts)]
     for table, facts in [*tables, (GOLD_PRODUCT_SALES, whole_sales(events, 60))]:
         check = jsonschema.Draft202012Validator(json_schema(table))
         for row in in_revision(facts, table, 1, NOW).toArrow().to_pylist():

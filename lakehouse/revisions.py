@@ -30,3 +30,23 @@ def revised(facts: DataFrame, old: DataFrame, table: Table, revision: int, now: 
         )
         .select(*table.schema.fieldNames())
     )
+
+
+def in_revision(facts: DataFrame, table: Table, revision: int, now: datetime) -> DataFrame:
+    """In: facts of a table. Out: its rows, all in this revision."""
+    made = {"revision": F.lit(revision).cast("bigint"), "updated_at": F.lit(now)}
+    kinds = [F.col(name).cast(table.schema[name].dataType).alias(name) for name in table.facts]
+    return facts.select(*kinds).withColumns(made).select(*table.schema.fieldNames())
+
+
+def keys_gone(old_rows: DataFrame, new_rows: DataFrame, table: Table) -> DataFrame:
+    """In: rows of a table, or their keys, as they were and as they are to be. Out: one row per key that is gone."""
+    keys = list(table.keys)
+    return old_rows.select(*keys).distinct().join(new_rows, keys, how="left_anti")
+
+
+def on_days(rows: DataFrame, table: Table, days: list[str]) -> DataFrame:
+    """The rows in the folders of these days; all rows of a table without folders."""
+    if not table.partition_by:
+        return rows
+    return rows.where(F.col(table.partition_by[0]).isin([datetime.fromisoformat(day).date() for day in days]))

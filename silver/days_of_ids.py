@@ -1,4 +1,4 @@
-"""On which days are the events that carry an id of their producer's?"""
+"""On which days are the rows of a table that have an id?"""
 
 from __future__ import annotations
 
@@ -17,12 +17,8 @@ Day = int
 """Days since 1970."""
 
 
-class OwnIds:
-    """An index of silver.events, in memory: 12 bytes an id.
-
-    Where the event_id is a hash, the time is in it, and all copies are on one day. A producer's own id may come again
-    with another time: it would have to be looked for in the whole table. This tells that an id is new, or else its day.
-    """
+class DaysOfIds:
+    """An index of a table, in memory: 12 bytes a row. It tells that an id is new, or else on which days it may be."""
 
     def __init__(self) -> None:
         self._keys: NDArray[np.int64] = np.empty(0, np.int64)
@@ -32,20 +28,16 @@ class OwnIds:
     def __len__(self) -> int:
         return len(self._keys) + sum(map(len, self._newest.values()))
 
-    def load(self, events: DataFrame) -> None:
-        """In: rows of silver.events. Takes in those with an id of their producer's, instead of what it held."""
-        keys = F.conv(F.substring(F.md5("event_id"), 1, 16), 16, -10).cast("bigint")
-        columns = (
-            events.where(F.col("content_id").isNotNull())
-            .select(keys.alias("key"), F.unix_date("event_on").alias("day"))
-            .toArrow()
-        )
+    def load(self, rows: DataFrame) -> None:
+        """In: `id` (text, none null) and `day` (a date) of each row. They take the place of what it held."""
+        keys = F.conv(F.substring(F.md5("id"), 1, 16), 16, -10).cast("bigint")
+        columns = rows.select(keys.alias("key"), F.unix_date("day").alias("day")).toArrow()
         self._newest = {}
         self._sort(columns["key"].to_numpy(), columns["day"].to_numpy())
 
     def add(self, ids: Iterable[tuple[str, Day]]) -> None:
-        for own_id, day in ids:
-            self._newest.setdefault(_key(own_id), []).append(day)
+        for id_, day in ids:
+            self._newest.setdefault(_key(id_), []).append(day)
         if len(self._newest) > _MERGE_AT:
             keys = [key for key, days in self._newest.items() for _ in days]
             days = [day for days in self._newest.values() for day in days]
@@ -54,13 +46,13 @@ class OwnIds:
 
     def days_of(self, ids: list[str]) -> dict[str, set[Day]]:
         """Out: id -> the days on which it may be; an id that is on none is left out."""
-        keys = np.array([_key(own_id) for own_id in ids], np.int64)
+        keys = np.array([_key(id_) for id_ in ids], np.int64)
         firsts, ends = np.searchsorted(self._keys, keys, "left"), np.searchsorted(self._keys, keys, "right")
         found: dict[str, set[Day]] = {}
-        for own_id, key, first, end in zip(ids, keys.tolist(), firsts.tolist(), ends.tolist(), strict=True):
+        for id_, key, first, end in zip(ids, keys.tolist(), firsts.tolist(), ends.tolist(), strict=True):
             days = {*self._days[first:end].tolist(), *self._newest.get(key, ())}
             if days:
-                found[own_id] = days
+                found[id_] = days
         return found
 
     def _sort(self, keys: NDArray[np.int64], days: NDArray[np.int32]) -> None:
@@ -68,5 +60,5 @@ class OwnIds:
         self._keys, self._days = keys[order].astype(np.int64), days[order].astype(np.int32)
 
 
-def _key(own_id: str) -> Key:
-    return int.from_bytes(hashlib.md5(own_id.encode(), usedforsecurity=False).digest()[:8], "big", signed=True)
+def _key(id_: str) -> Key:
+    return int.from_bytes(hashlib.md5(id_.encode(), usedforsecurity=False).digest()[:8], "big", signed=True)
