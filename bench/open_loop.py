@@ -22,8 +22,8 @@ from bench.reader import TopicReader
 from bench.store_reader import StoreReader
 from bench.usage import Usage, machine_cpu_s, own_cpu_s, spent
 from lakehouse.errors import ServiceError
+from lakehouse.pulse import read_pulse
 from lakehouse.settings import Settings
-from operate.pulse import read_pulse
 from operate.stack import Stack
 from operate.supervisor import Program, Say, tail
 

@@ -10,7 +10,8 @@ import psycopg
 from psycopg import sql
 
 from lakehouse.tables import GOLD_PRODUCT_SALES, Table
-from serving.store import CHANGED, identifier
+from serving.notice import CHANNEL
+from serving.store import identifier
 
 # Rows of one revision come from several partitions, and so in several transactions.
 _OVERLAP_S, _LOOK_EVERY_S = 5.0, 1.0
@@ -56,7 +57,7 @@ class StoreReader:
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
             self._connection = psycopg.connect(self._dsn, autocommit=True, connect_timeout=2)
-            self._connection.execute(f"LISTEN {CHANGED}")
+            self._connection.execute(f"LISTEN {CHANNEL}")
         return self._connection
 
     def close(self) -> None:

@@ -28,10 +28,10 @@ from ingest.generate import events_from
 from ingest.generated import BULK_RATE_PER_S, SHAPE
 from ingest.producer import EventProducer
 from lakehouse.errors import ServiceError
+from lakehouse.pulse import read_pulse
 from lakehouse.settings import Settings, load_settings
 from lakehouse.tables import GOLD_PRODUCT_SALES, SILVER_EVENTS
 from operate.lake import last_noted, open_table
-from operate.pulse import read_pulse
 from operate.stack import Stack
 
 EVENTS = 300_000

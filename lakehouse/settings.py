@@ -46,6 +46,16 @@ class Settings(BaseSettings):
     bi_password: SecretStr = Field(
         SecretStr(""), description="Password of the role `bi`, which reads. Empty: made up once, where it is embedded."
     )
+    live_host: str = Field("127.0.0.1", description="Address on which the live page listens.")
+    live_port: int = Field(0, ge=0, le=65535, description="Port of the live page. 0: a free one, then the same again.")
+    live_hosts: str = Field(
+        "",
+        description="Host names by which browsers may call the live page, with commas. Empty: its own on this machine.",
+    )
+    live_dsn: SecretStr = Field(
+        SecretStr(""),
+        description="How the live page reads PostgreSQL. Empty: as `bi`, the server given or embedded.",
+    )
     topic_partitions: int = Field(4, ge=1, description="Partitions of each topic, when the embedded broker makes it.")
     master: str = Field("local[*]", description="Spark master of jobs that are not started by spark-submit.")
     driver_memory_mb: int = Field(

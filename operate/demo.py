@@ -13,9 +13,9 @@ from rich.console import Console
 from ingest.csv_rows import open_csv
 from ingest.input_folder import csv_files_in
 from lakehouse.errors import InputError
+from lakehouse.pulse import read_pulse
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
-from operate.pulse import read_pulse
 from operate.sales_view import SalesView
 from operate.screen import Screen
 from operate.stack import Stack, only_run
@@ -41,7 +41,7 @@ def demo(settings: Settings, minutes: float, rate_per_s: float, seed: int, files
             screen.say("Starting Kafka, PostgreSQL and Spark ...")
             stack.start_all(with_source=False)  # the feeder is one itself
             screen.say(f"Running after {time.monotonic() - began_s:.0f} s. Kafka: {stack.settings.kafka_bootstrap}")
-            for line in how_to_connect(stack.settings):
+            for line in (*stack.live_page(), *how_to_connect(stack.settings)):
                 screen.say(line)
             run = _Run(stack, screen, stop, began_s)
             with screen:

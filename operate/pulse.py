@@ -5,34 +5,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
+from lakehouse.pulse import pulse_file
 from lakehouse.settings import Settings
 
 if TYPE_CHECKING:
     from gold.aggregate import Change
     from lakehouse.streams import Position
     from silver.judge import Judged
-
-
-def pulse_file(settings: Settings) -> Path:
-    return settings.home / "run" / "pipeline.json"
-
-
-def read_pulse(settings: Settings) -> dict[str, Any]:
-    """The newest pulse; empty when the pipeline has not run yet."""
-    try:
-        return dict(json.loads(pulse_file(settings).read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
-
-
-def is_running(pulse: dict[str, Any]) -> bool:
-    """Does the process that wrote it live, and has it caught up?"""
-    return bool(pulse.get("running")) and psutil.pid_exists(pulse["pid"])
 
 
 class Laps:

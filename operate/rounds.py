@@ -29,6 +29,9 @@ WRITES = ("sessions", "ledger")
 
 _LOOK_S, _NICENESS = 0.5, 10
 
+# New code is made for the plans of each round: to compile it well costs more than it saves (docs/performance.md).
+_CONF = {"spark.driver.extraJavaOptions": "-XX:+UseParallelGC -XX:TieredStopAtLevel=1"}
+
 log = logging.getLogger("lakehouse")
 
 
@@ -71,4 +74,4 @@ def _is_there_to_go_on(spark: SparkSession, settings: Settings, stop: Stop) -> b
 
 if __name__ == "__main__":
     _give_way()
-    sys.exit(in_session("rounds", WRITES, follow))
+    sys.exit(in_session("rounds", WRITES, follow, _CONF))

@@ -12,12 +12,13 @@ from rich.table import Table as Grid
 
 from lakehouse.errors import LakehouseError, TableError
 from lakehouse.offsets import held_offsets
+from lakehouse.pulse import is_running, read_pulse
 from lakehouse.settings import Settings
 from lakehouse.tables import TABLES, find_table
 from lakehouse.wire import plain
+from operate import live
 from operate.audit import audit
 from operate.lake import commits_of, dicts_of, open_table, query
-from operate.pulse import is_running, read_pulse
 from operate.store_access import how_to_connect
 from operate.summary import show_audit
 from serving.state import read_state
@@ -94,6 +95,8 @@ def status(settings: Settings, as_json: bool, console: Console) -> int:
         alive = psutil.pid_exists(served["pid"])
         state["serving"] = _said(served) if alive else "not running"
         state |= {f"serving_{name}": served[name] for name in ("lag", "reason", "payment_to_row") if served.get(name)}
+    if live.page_url(settings):
+        state["live_page"] = live.page_url(settings) if live.is_answering(settings) else "not running"
     for line in how_to_connect(settings):
         state["sql"] = line
     quality = _quality(settings)

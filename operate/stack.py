@@ -1,4 +1,4 @@
-"""Everything that `lakehouse up` runs: Kafka and PostgreSQL unless given, pipeline, rounds, file source and sink."""
+"""What `lakehouse up` runs: Kafka and PostgreSQL unless given, pipeline, rounds, file source, sink, live page."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from pydantic import SecretStr
 
-from lakehouse.errors import LockedError, ServiceError
+from lakehouse.errors import LockedError, ServiceError, SettingError
 from lakehouse.locks import hold
+from lakehouse.pulse import is_running, pulse_file, read_pulse
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
-from operate.pulse import is_running, pulse_file, read_pulse
+from operate import live
 from operate.served import lag
 from operate.services.kafka import KafkaBroker
 from operate.services.postgres import STOP_SIGNAL, PostgresServer
@@ -22,7 +23,9 @@ from operate.store_access import how_to_connect
 from operate.supervisor import Program, Say, Supervisor, end_leftovers
 from serving.state import state_file
 
-_KAFKA_START_S, _POSTGRES_START_S, _PIPELINE_START_S, _DRAIN_S = 60.0, 60.0, 180.0, 20.0
+_KAFKA_START_S, _POSTGRES_START_S, _PIPELINE_START_S, _PAGE_START_S, _DRAIN_S = 60.0, 60.0, 180.0, 60.0, 20.0
+
+_PAGE = "live page"
 
 
 class Stack:
@@ -77,6 +80,31 @@ class Stack:
             )
         )
 
+    def start_live(self) -> None:
+        """Once PostgreSQL is there. A server of somebody else's for which no reader is named goes without the page."""
+        try:
+            self.settings, notes = live.page_settings(self.settings)
+        except SettingError as error:
+            self._say(f"no live page: {error}")
+            return
+        for line in notes:
+            self._say(line)
+        self.supervisor.start(
+            Program(
+                _PAGE,
+                [sys.executable, "-m", "serving.live"],
+                self.settings.logs / "live.log",
+                self.settings.as_environment(),
+            )
+        )
+
+    def live_page(self) -> list[str]:
+        """Waits for the page. Out: where it is, as a line; none without a page."""
+        if not self.supervisor.is_started(_PAGE):
+            return []
+        self.supervisor.wait_until(lambda: live.is_answering(self.settings), _PAGE, _PAGE_START_S)
+        return [f"Live page: {live.page_url(self.settings)}"]
+
     def start_pipeline(self) -> None:
         pulse_file(self.settings).unlink(missing_ok=True)
         self.supervisor.start(
@@ -126,6 +154,7 @@ class Stack:
         self.wait_for_kafka()
         self.wait_for_postgres()
         self.start_sink()
+        self.start_live()
         if with_source:
             self.start_source()
         self.wait_for_pipeline()
@@ -214,7 +243,7 @@ def up(settings: Settings, say: Say) -> int:
             say("starting Kafka, PostgreSQL and Spark")
             stack.start_all()
             say(f"running. Kafka: {stack.settings.kafka_bootstrap}  lake: {settings.lake_url}  logs: {settings.logs}")
-            for line in how_to_connect(stack.settings):
+            for line in (*stack.live_page(), *how_to_connect(stack.settings)):
                 say(line)
             say(f"CSV files that are put into {settings.input_path} are read")
             say("Ctrl-C stops it; `lakehouse status` and `lakehouse audit` work beside it")

@@ -25,8 +25,9 @@ from lakehouse.settings import Settings, load_settings
 from lakehouse.streams import Stop
 from lakehouse.tables import PUBLISHED, Table
 from serving.merge import Incoming, Place, UnreadableRecord, merge, newest_of_each_key, read_record
+from serving.notice import CHANNEL, notice_text
 from serving.state import State
-from serving.store import CHANGED, identifier, prepare_store
+from serving.store import identifier, prepare_store
 
 log = logging.getLogger("lakehouse")
 
@@ -92,6 +93,7 @@ class Sink:
                     table = sql.Identifier("sink", kept)
                     connection.execute(sql.SQL("DELETE FROM {} WHERE topic = %s").format(table), [topic])
                 connection.execute("UPDATE sink.topics SET topic_id = %s WHERE topic = %s", [topic_id, topic])
+                _tell(connection, {self._tables[topic].name: []})
 
     @contextmanager
     def _consumer(self) -> Iterator[Consumer]:
@@ -196,8 +198,7 @@ class _Session:
                 merge(self._connection, self._tables[topic], newest_of_each_key(ours), topic)
             self._reject(unreadable)
             self._move(ends)
-            names = ",".join(sorted(self._tables[topic].name for topic in by_topic))
-            self._connection.execute("SELECT pg_notify(%s, %s)", [CHANGED, names])
+            _tell(self._connection, {self._tables[topic].name: ours for topic, ours in by_topic.items()})
 
     def _store_one_by_one(
         self,
@@ -207,15 +208,19 @@ class _Session:
         ends: dict[Place, int],
     ) -> None:
         """Some record is JSON and yet no row of its table. It is set aside, and the others go on."""
+        stored: dict[str, list[Incoming]] = defaultdict(list)
         with self._connection.transaction():
             for record in records:
+                table = self._tables[record.place[0]]
                 try:
                     with self._connection.transaction():
-                        merge(self._connection, self._tables[record.place[0]], [record], record.place[0])
+                        merge(self._connection, table, [record], record.place[0])
+                    stored[table.name].append(record)
                 except _BAD_DATA as error:
                     unreadable = [*unreadable, (messages[*record.place, record.offset], str(error).splitlines()[0])]
             self._reject(unreadable)
             self._move(ends)
+            _tell(self._connection, stored)
 
     def _reject(self, unreadable: list[tuple[Message, str]]) -> None:
         for message, reason in unreadable:
@@ -244,6 +249,13 @@ class _Session:
             _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
             lag += max(0, end - offset) if end >= 0 else 0
         return lag if self._next else None
+
+
+def _tell(connection: psycopg.Connection[Any], records: dict[str, list[Incoming]]) -> None:
+    """In the batch's transaction: who listens is told when, and only if, it is stored."""
+    if records:
+        text = notice_text(records, round(time.time() * 1000))
+        connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, text])
 
 
 def _who(error: Exception) -> str:

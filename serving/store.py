@@ -23,8 +23,6 @@ from pyspark.sql.types import (
 from lakehouse.tables import PUBLISHED, Table
 
 BI = "bi"
-CHANGED = "gold_changed"
-"""The channel of NOTIFY: after each batch, the names of the tables that it changed."""
 
 _VIEWS = Path(__file__).with_name("views.sql")
 _LAYOUT_LOCK = 7_305_214_901

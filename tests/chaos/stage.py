@@ -17,8 +17,8 @@ import psutil
 
 from lakehouse.errors import ServiceError
 from lakehouse.offsets import held_offsets
+from lakehouse.pulse import is_running, read_pulse
 from lakehouse.settings import PREFIX, Settings
-from operate.pulse import is_running, read_pulse
 from operate.stack import Stack
 from operate.supervisor import Say
 from tests.chaos.feed import Feed

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lakehouse.offsets import held_offsets
+from lakehouse.pulse import read_pulse
 from lakehouse.settings import Settings
 from operate.audit import audit
 from operate.lake import query
-from operate.pulse import read_pulse
 from operate.stack import Stack, only_run
 from operate.supervisor import Say
 

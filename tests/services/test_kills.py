@@ -20,8 +20,8 @@ from ingest.disorder import RULES, Record, records, with_broken, with_copies, wi
 from ingest.generate import events_from
 from ingest.producer import EventProducer
 from ingest.shape import StoreShape
+from lakehouse.pulse import read_pulse
 from lakehouse.settings import Settings
-from operate.pulse import read_pulse
 from operate.stack import Stack
 from tests.services.runs import ask, assert_promises, running, wait_until_read
 

@@ -1,0 +1,85 @@
+"""The live page among the programs of a home folder: its port, its role, its address."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from lakehouse.errors import ServiceError
+from lakehouse.settings import Settings
+from operate.services import ports
+from operate.services.postgres import PostgresServer
+from serving.live.__main__ import reader_dsn, serve
+
+Say = Callable[[str], None]
+
+_ANSWER_S = 2.0
+_EVERYWHERE = ("0.0.0.0", "::")
+
+
+def page_settings(settings: Settings) -> tuple[Settings, list[str]]:
+    """Settings that name the page's port and how it reads the store; and what the user should know.
+
+    :raises ServiceError: the asked port is taken.
+    :raises SettingError: there is no role for it to read with.
+    """
+    chosen, notes = ports.settle(_memory(settings), {"live_port": settings.live_port})
+    found = settings.model_copy(update={"live_port": chosen["live_port"], "live_dsn": _reader(settings)})
+    reader_dsn(found)
+    return found, notes
+
+
+def page_url(settings: Settings) -> str:
+    """Where the page is or was, as a browser on this machine calls it; empty if it has never been started here."""
+    with suppress(FileNotFoundError, ValueError, KeyError):
+        port = settings.live_port or json.loads(_memory(settings).read_text(encoding="utf-8"))["live_port"]
+        host = ports.LOOPBACK if settings.live_host in _EVERYWHERE else settings.live_host
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return ""
+
+
+def is_answering(settings: Settings) -> bool:
+    """Is the page served?"""
+    try:
+        with urllib.request.urlopen(f"{page_url(settings)}/state", timeout=_ANSWER_S) as response:
+            return "is_well" in json.load(response)
+    except (OSError, ValueError, urllib.error.URLError):
+        return False
+
+
+def live(settings: Settings, say: Say) -> int:
+    """`lakehouse live`: the page alone, until told to stop.
+
+    :param settings: with the store that it reads.
+    """
+    if is_answering(settings):
+        say(f"the page is served already: {page_url(settings)}")
+        return 0
+    found, notes = page_settings(settings)
+    for note in notes:
+        say(note)
+    say(f"live page: {page_url(found)}  Ctrl-C stops it")
+    with suppress(KeyboardInterrupt):
+        asyncio.run(serve(found))
+    return 0
+
+
+def _memory(settings: Settings) -> Path:
+    return settings.home / "live" / "ports.json"
+
+
+def _reader(settings: Settings) -> SecretStr:
+    """What is given; of the embedded server its role that reads, whose password stays in a file."""
+    server, given = PostgresServer(settings), settings.postgres_dsn.get_secret_value()
+    if not settings.live_dsn.get_secret_value():
+        with suppress(ServiceError):
+            if not given or given == server.dsn:
+                return SecretStr(server.bi_dsn)
+    return settings.live_dsn

@@ -1,0 +1,85 @@
+"""What the sink says to whoever listens to the store: after each batch, in its transaction, what it changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from lakehouse.tables import GOLD_PRODUCT_SALES
+from serving.merge import Incoming
+
+CHANNEL = "gold_changed"
+
+_MOST_WINDOWS, _MOST_PAYMENTS = 150, 200
+"""PostgreSQL takes 8,000 bytes."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A batch.
+
+    :param tables: names of the tables that it changed.
+    :param windows: starts of the windows of gold.product_sales that it changed; None: too many to name, or all.
+    :param paid_at_ms: when Kafka had the payments that it shows for the first time, or a sample of them.
+    :param stored_at_ms: when it was stored.
+    """
+
+    tables: frozenset[str]
+    windows: frozenset[datetime] | None
+    paid_at_ms: tuple[int, ...]
+    stored_at_ms: int
+
+
+def notice_text(records: dict[str, list[Incoming]], stored_at_ms: int) -> str:
+    """In: the batch's records by table; none of a table that was emptied. Out: the notice as JSON.
+
+    The windows are in the keys, so a withdrawn row names its window too.
+    """
+    sales = records.get(GOLD_PRODUCT_SALES.name)
+    windows = sorted({record.key.split("|")[0] for record in sales or ()})
+    is_named = sales is None or 0 < len(windows) <= _MOST_WINDOWS
+    paid = sorted(each.paid_at_us // 1000 for each in sales or () if each.paid_at_us is not None)
+    return json.dumps(
+        {
+            "tables": sorted(records),
+            "windows": windows if is_named else None,
+            "paid_at_ms": _sample(paid, _MOST_PAYMENTS),
+            "stored_at_ms": stored_at_ms,
+        },
+        separators=(",", ":"),
+    )
+
+
+def read_notice(text: str) -> Notice:
+    """A notice as it came through the channel."""
+    told = json.loads(text)
+    windows = told["windows"]
+    return Notice(
+        frozenset(told["tables"]),
+        None if windows is None else frozenset(map(datetime.fromisoformat, windows)),
+        tuple(told["paid_at_ms"]),
+        told["stored_at_ms"],
+    )
+
+
+def together(notices: Iterable[Notice]) -> Notice:
+    """Several batches as one; the newest time of storing."""
+    tables: frozenset[str] = frozenset()
+    windows: frozenset[datetime] | None = frozenset()
+    paid: tuple[int, ...] = ()
+    stored_at_ms = 0
+    for each in notices:
+        tables |= each.tables
+        windows = None if windows is None or each.windows is None else windows | each.windows
+        paid += each.paid_at_ms
+        stored_at_ms = max(stored_at_ms, each.stored_at_ms)
+    return Notice(tables, windows, paid, stored_at_ms)
+
+
+def _sample(values: list[int], most: int) -> list[int]:
+    """Of many values some, at equal distances, the smallest and the greatest among them."""
+    if len(values) <= most:
+        return values
+    return [values[round(each * (len(values) - 1) / (most - 1))] for each in range(most)]
