@@ -64,6 +64,8 @@ def test_the_span_of_an_hour_begins_after_its_first_minute_as_the_view_has_it() 
     for back in (timedelta(hours=1), timedelta(hours=1) - MINUTE):
         sums.replace(now_at - back, [Sold(1, 1, 100)])
     assert sums.sum("hour") == Sum(1, 100)
+    sums.move(now_at + MINUTE)  # now it is an hour old, to the second
+    assert sums.sum("hour") == Sum()
 
 
 def test_at_midnight_today_begins_anew() -> None:
