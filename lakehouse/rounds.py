@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -39,7 +40,8 @@ def alongside(work: Callable[[Stop], None], stop: Stop) -> Iterator[None]:
 
 @contextmanager
 def in_rounds(works: tuple[Work, ...], every_s: float, stop: Stop) -> Iterator[None]:
-    """Does the works at most every so often while the block runs, and once more at its end.
+    """Does the works at most every so often while the block runs, and once more at its end. What takes long rests as
+    long: there is other work to be done.
 
     A work that fails sets `stop`, so that the stream in the block ends; its error is raised when the block is left.
     """
@@ -47,10 +49,13 @@ def in_rounds(works: tuple[Work, ...], every_s: float, stop: Stop) -> Iterator[N
     errors: list[BaseException] = []
 
     def rounds() -> None:
-        while not ended.wait(every_s):
+        rest_s = every_s
+        while not ended.wait(rest_s):
+            began_s = time.monotonic()
             try:
                 for work in works:
                     work()
+                rest_s = max(every_s, time.monotonic() - began_s)
             except BaseException as error:
                 errors.append(error)
                 stop.set()

@@ -27,10 +27,8 @@ from silver.visits import Visits
 
 WRITES = ("sessions", "ledger")
 
-_LOOK_S, _NICENESS = 0.5, 10
+_LOOK_S, _NICENESS = 0.5, 5
 
-# New code is made for the plans of each round: to compile it well costs more than it saves (docs/performance.md).
-_CONF = {"spark.driver.extraJavaOptions": "-XX:+UseParallelGC -XX:TieredStopAtLevel=1"}
 
 log = logging.getLogger("lakehouse")
 
@@ -74,4 +72,4 @@ def _is_there_to_go_on(spark: SparkSession, settings: Settings, stop: Stop) -> b
 
 if __name__ == "__main__":
     _give_way()
-    sys.exit(in_session("rounds", WRITES, follow, _CONF))
+    sys.exit(in_session("rounds", WRITES, follow))
