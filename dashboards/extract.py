@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ def write_extract(dsn: str, path: Path, progress: Progress = lambda view, rows: 
         hyper.HyperProcess(hyper.Telemetry.DO_NOT_SEND_USAGE_DATA_TO_TABLEAU, parameters={"log_config": ""}) as process,
     ):
         if path.exists():
-            _check_ours(path, process.endpoint)
+            _check_ours(path, process.endpoint, Path(scratch))
         unfinished = Path(scratch) / path.name
         with (
             hyper.Connection(process.endpoint, unfinished, hyper.CreateMode.CREATE) as target,
@@ -66,11 +67,12 @@ def _hyper() -> Any:
     return tableauhyperapi
 
 
-def _check_ours(path: Path, endpoint: Any) -> None:
+def _check_ours(path: Path, endpoint: Any, scratch: Path) -> None:
     hyper = _hyper()
     found: set[str] = set()
+    copy = shutil.copyfile(path, scratch / "found.hyper")  # to open one changes it
     try:
-        with hyper.Connection(endpoint, path) as connection:
+        with hyper.Connection(endpoint, copy) as connection:
             found = {table.name.unescaped for table in connection.catalog.get_table_names(Extract.schema)}
     except hyper.HyperException:
         pass  # no Hyper file, or one of another shape

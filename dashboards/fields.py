@@ -38,7 +38,8 @@ _KINDS: Mapping[type[DataType], Kind] = {
     TimestampType: "datetime",
     DateType: "date",
 }
-_SHARES = ("conversion", "conversion_of_all")
+_SHARES = ("conversion", "conversion_overall")
+_TITLES = {"user_id": "Customer", "product_id": "Product", "session_key": "Session", "user_session": "Store session"}
 _AVERAGED = ("price", "average_order", *_SHARES)
 _UNITS = ("days", "minutes")
 
@@ -49,7 +50,7 @@ class Field:
 
     :param meaning: one line, shown by Tableau beside the field.
     :param formula: in Tableau's language; empty for a column of the view.
-    :param is_step: a number that is shown as a heading, not added up.
+    :param is_step: the lower end of a step of dollars: a heading, not added up.
     """
 
     name: str
@@ -75,8 +76,10 @@ class Field:
     @property
     def caption(self) -> str:
         """`cart_value` is `Cart value (USD)`, `recency_days` is `Recency (days)`, `day_on` is `Day`."""
+        if self.name in _TITLES:
+            return _TITLES[self.name]
         words = self.name.removesuffix("_at").removesuffix("_on").split("_")
-        unit = words.pop() if words[-1] in _UNITS else "USD" if self.is_amount else ""
+        unit = words.pop() if words[-1] in _UNITS else "USD" if self.is_amount or self.is_step else ""
         text = " ".join(words).capitalize()
         return f"{text} ({unit})" if unit else text
 
@@ -141,7 +144,7 @@ _SUMS_AND_BUYERS = _of(
 _PRODUCT = _of(GOLD_PRODUCT_SALES, "product_id")
 _STEPS_TAKEN = _of(GOLD_FUNNEL, "visitors", "viewed", "carted", "bought", "conversion", "sessions")
 _CONVERSION = Field(
-    "conversion_of_all", "double", "bought / sessions, over all rows", "SUM([bought]) / SUM([sessions])"
+    "conversion_overall", "double", "bought / sessions, over all rows", "SUM([bought]) / SUM([sessions])"
 )
 _CUSTOMER = (
     *_of(GOLD_CUSTOMER_VALUE, "user_id", "orders", "units", "revenue", "refund_units", "refunds"),

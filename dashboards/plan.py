@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,6 +29,7 @@ class Pill:
 
     field: str
     derivation: Derivation = "None"
+    title: str = dataclasses.field(default="", compare=False)
 
     def level(self, source: Source) -> str:
         """nominal and ordinal make headings, quantitative makes an axis."""
@@ -44,9 +46,7 @@ class Pill:
     def words(self, source: Source) -> str:
         """What a person would call it."""
         caption = source.field(self.field).caption
-        return {"Avg": f"average {caption}", "Count": f"number of {caption}", "Max": f"newest {caption}"}.get(
-            self.derivation, caption
-        )
+        return self.title or (f"{caption}, average" if self.derivation == "Avg" else caption)
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,7 @@ def _sum(field: str) -> Pill:
     return Pill(field, "Sum")
 
 
-def _count(field: str) -> Pill:
-    return Pill(field, "Count")
+_CUSTOMERS = Pill("user_id", "Count", "Customers")
 
 
 def _ranked(name: str, asks: str, view: str, headings: tuple[str, ...], by: str, label: str, count: int = 15) -> Sheet:
@@ -185,7 +184,7 @@ ALL_SALES = Sheet(
     label=(_sum("revenue"), _sum("units"), _sum("refund_amount")),
 )
 NEWEST_SALE = Sheet(
-    "Newest sale", "How fresh is this?", "sales_by_product", "Text", label=(Pill("last_purchase_at", "Max"),)
+    "Newest sale", "How fresh is this?", "sales_by_product", "Text", label=(Pill("last_purchase_at", "Max", "At"),)
 )
 BY_HOUR = Sheet(
     "Revenue by hour",
@@ -221,7 +220,7 @@ CUSTOMERS = Sheet(
     "How many customers, worth how much?",
     "customers",
     "Text",
-    label=(_count("user_id"), _sum("revenue"), _sum("net_revenue"), _sum("orders")),
+    label=(_CUSTOMERS, _sum("revenue"), _sum("net_revenue"), _sum("orders")),
 )
 SEGMENTS = Sheet(
     "Segments",
@@ -229,16 +228,16 @@ SEGMENTS = Sheet(
     "customers",
     "Bar",
     rows=(_each("segment"),),
-    columns=(_count("user_id"),),
+    columns=(_CUSTOMERS,),
     label=(_sum("revenue"),),
-    sorted_by=_count("user_id"),
+    sorted_by=_CUSTOMERS,
 )
 VALUES = Sheet(
     "Distribution of value",
     "Do few customers bring most of it?",
     "customers",
     "Bar",
-    rows=(_count("user_id"),),
+    rows=(_CUSTOMERS,),
     columns=(_each("revenue_step"),),
 )
 RECENCY_FREQUENCY = Sheet(
@@ -248,8 +247,8 @@ RECENCY_FREQUENCY = Sheet(
     "Square",
     rows=(_each("recency_score"),),
     columns=(_each("frequency_score"),),
-    color=_count("user_id"),
-    label=(_count("user_id"),),
+    color=_CUSTOMERS,
+    label=(_CUSTOMERS,),
 )
 TOP_CUSTOMERS = _ranked(
     "Top customers", "Who are our best?", "top_customers", ("user_id", "segment"), "revenue", "orders", 25
@@ -260,7 +259,7 @@ OPEN_CARTS = Sheet(
     "How much waits to be won back?",
     "open_abandoned_carts",
     "Text",
-    label=(_count("session_key"), _sum("cart_value")),
+    label=(Pill("session_key", "Count", "Carts"), _sum("cart_value")),
 )
 WIN_BACK = Sheet(
     "Carts to win back",
@@ -299,7 +298,7 @@ CONVERSION = Sheet(
     "funnel_by_brand",
     "Bar",
     rows=(_each("brand"),),
-    columns=(Pill("conversion_of_all", "User"),),
+    columns=(Pill("conversion_overall", "User"),),
     label=(_sum("sessions"),),
     sorted_by=_sum("sessions"),
     top=Top(20, "sessions"),
@@ -310,8 +309,8 @@ DASHBOARDS = (
         "Sales",
         "Sales: what sells, and when",
         (
-            (15, ((LAST_HOUR, 3), (ALL_SALES, 4), (NEWEST_SALE, 3))),
-            (35, ((BY_HOUR, 1), (BY_DAY, 1))),
+            (16, ((LAST_HOUR, 3), (ALL_SALES, 4), (NEWEST_SALE, 3))),
+            (34, ((BY_HOUR, 1), (BY_DAY, 1))),
             (50, ((TOP_NOW, 1), (TOP_PRODUCTS, 1), (BY_BRAND, 1))),
         ),
     ),
@@ -319,8 +318,8 @@ DASHBOARDS = (
         "Customers",
         "Customers: who they are, what they are worth",
         (
-            (15, ((CUSTOMERS, 1),)),
-            (40, ((SEGMENTS, 1), (VALUES, 1), (RECENCY_FREQUENCY, 1))),
+            (16, ((CUSTOMERS, 1),)),
+            (39, ((SEGMENTS, 1), (VALUES, 1), (RECENCY_FREQUENCY, 1))),
             (45, ((TOP_CUSTOMERS, 1),)),
         ),
     ),
@@ -328,8 +327,8 @@ DASHBOARDS = (
         "Carts",
         "Carts: what was left, what can be won back",
         (
-            (15, ((OPEN_CARTS, 1),)),
-            (45, ((WIN_BACK, 1), (VALUE_AND_AGE, 1))),
+            (16, ((OPEN_CARTS, 1),)),
+            (44, ((WIN_BACK, 1), (VALUE_AND_AGE, 1))),
             (40, ((FUNNEL, 1), (CONVERSION, 1))),
         ),
     ),

@@ -74,8 +74,8 @@ def _card(zone: Zone) -> Iterator[str]:
         names = [pill.words(sheet.source) for pill in sheet.label]
         for n, name in enumerate(names):
             at = left + n * (w - 2 * _PAD) / len(names)
-            yield _text(at, top + 42, name[0].upper() + name[1:], 11, _GREY)
-            yield _rect(at, top + 50, 84, 16, opacity=0.55)
+            yield _text(at, top + 42, name, 11, _GREY)
+            yield _rect(at, top + 48, 84, 15, opacity=0.55)
         yield _text(left, y + h - 10, shelves(sheet)[-1], 11, _GREY)
         return
     width = int((w - 2 * _PAD) / _LETTER_W)

@@ -69,7 +69,7 @@ def _dashboard(dashboard: Dashboard) -> ET.Element:
     )
 
 
-def _zone(number: int, x: int, y: int, w: int, h: int, *children: ET.Element, **attributes: object) -> ET.Element:
+def _zone(number: int, x: int, y: int, w: int, h: int, *children: ET.Element, **attributes: str) -> ET.Element:
     style = (("border-color", "#000000"), ("border-style", "none"), ("border-width", 0), ("margin", _MARGIN))
     formats = (element("format", attr=name, value=value) for name, value in style)
     return element(

@@ -107,9 +107,8 @@ def _large_numbers(sheet: Sheet) -> ET.Element:
     """Each field's caption, small, and under it its value."""
     runs = []
     for pill in sheet.label:
-        caption = pill.words(sheet.source)
         runs += [
-            element("run", fontcolor="#555555", fontsize=10, text=caption[0].upper() + caption[1:]),
+            element("run", fontcolor="#555555", fontsize=10, text=pill.words(sheet.source)),
             element("run", text=_LINE_BREAK),
             element("run", bold="true", fontsize=18, text=f"<{_reference(sheet, pill)}>"),
             element("run", text=_LINE_BREAK),
