@@ -14,7 +14,7 @@ from psycopg import sql
 
 from dashboards.datasource import Extract
 from dashboards.fields import SOURCES, Field, Source
-from lakehouse.errors import InputError, MissingExtraError, ServiceError, TableError
+from lakehouse.errors import InputError, MissingExtraError, ServiceError
 
 Progress = Callable[[str, int], None]
 """Told the view that is being read, and how many of its rows are in the extract."""
@@ -33,24 +33,29 @@ def write_extract(dsn: str, path: Path, progress: Progress = lambda view, rows: 
 
     :raises MissingExtraError: the extra `dashboards` is not installed.
     :raises ServiceError: PostgreSQL is away, or has no such views.
-    :raises InputError: another file has this name.
-    :raises TableError: a value does not fit.
+    :raises InputError: another file has this name, the folder has no room, or an amount is too large.
     """
     hyper = _hyper()
-    with (
-        tempfile.TemporaryDirectory(prefix=".extract-", dir=path.parent) as scratch,
-        # Its log would be left in the working folder, its telemetry would leave the machine.
-        hyper.HyperProcess(hyper.Telemetry.DO_NOT_SEND_USAGE_DATA_TO_TABLEAU, parameters={"log_config": ""}) as process,
-    ):
-        if path.exists():
-            _check_ours(path, process.endpoint, Path(scratch))
+    with tempfile.TemporaryDirectory(prefix=".extract-", dir=path.parent) as scratch:
         unfinished = Path(scratch) / path.name
-        with (
-            hyper.Connection(process.endpoint, unfinished, hyper.CreateMode.CREATE) as target,
-            _reading(dsn) as served,
-        ):
-            target.catalog.create_schema(Extract.schema)
-            rows = {source.view: _copy(source, served, target, progress) for source in SOURCES}
+        try:
+            # Its log would be left in the working folder, its telemetry would leave the machine.
+            silent = {"telemetry": hyper.Telemetry.DO_NOT_SEND_USAGE_DATA_TO_TABLEAU, "parameters": {"log_config": ""}}
+            with hyper.HyperProcess(**silent) as process:
+                if path.exists():
+                    _check_ours(path, process.endpoint, Path(scratch))
+                with (
+                    hyper.Connection(process.endpoint, unfinished, hyper.CreateMode.CREATE) as target,
+                    _reading(dsn) as served,
+                ):
+                    target.catalog.create_schema(Extract.schema)
+                    rows = {source.view: _copy(source, served, target, progress) for source in SOURCES}
+        except hyper.HyperException as error:
+            raise InputError(
+                f"{path} cannot be written: {error.main_message}",
+                "a folder with room",
+                "make room, or choose another",
+            ) from error
         unfinished.replace(path)
     return rows
 
@@ -76,6 +81,8 @@ def _check_ours(path: Path, endpoint: Any, scratch: Path) -> None:
             found = {table.name.unescaped for table in connection.catalog.get_table_names(Extract.schema)}
     except hyper.HyperException:
         pass  # no Hyper file, or one of another shape
+    finally:
+        copy.unlink()
     if not found or not found <= {source.view for source in SOURCES}:
         raise InputError(
             f"{path} was not written by an export.", "a name that is free", "move it, or choose another folder"
@@ -109,6 +116,12 @@ def _reading(dsn: str) -> Iterator[psycopg.Connection[Any]]:
                 "the views of this version",
                 "let `lakehouse up` run once, which makes them",
             ) from error
+        except psycopg.errors.NumericValueOutOfRange as error:
+            raise InputError(
+                f"An amount is too large for an extract: {error.diag.message_primary}.",
+                f"at most {_DIGITS - _DECIMALS} digits before the point",
+                "look for it in `psql`",
+            ) from error
         except psycopg.OperationalError as error:
             raise ServiceError(f"PostgreSQL went away: {str(error).strip()}", "", "run the export again") from error
 
@@ -121,28 +134,21 @@ def _copy(source: Source, served: psycopg.Connection[Any], target: Any, progress
     target.catalog.create_table(table)
     rows = 0
     progress(source.view, rows)
-    try:
-        with served.cursor(name="export") as cursor, hyper.Inserter(target, table) as inserter:
-            cursor.execute(_query(source))
-            while chunk := cursor.fetchmany(_CHUNK_ROWS):
-                inserter.add_rows(chunk)
-                rows += len(chunk)
-                progress(source.view, rows)
-            inserter.execute()
-    except hyper.HyperException as error:
-        raise TableError(
-            f"A row of {source.view} does not fit into an extract: {error.main_message}",
-            f"amounts of at most {_DIGITS - _DECIMALS} digits before the point",
-            f"look for it in `psql`: SELECT * FROM {source.view}",
-        ) from error
+    with served.cursor(name="export") as cursor, hyper.Inserter(target, table) as inserter:
+        cursor.execute(_query(source))
+        while chunk := cursor.fetchmany(_CHUNK_ROWS):
+            inserter.add_rows(chunk)
+            rows += len(chunk)
+            progress(source.view, rows)
+        inserter.execute()
     return rows
 
 
 def _query(source: Source) -> sql.Composed:
-    """Tableau knows no time zones in an extract: what it shows is UTC."""
-    at_utc = sql.SQL("{} AT TIME ZONE 'UTC'")
+    """An extract knows no time zones: its times are UTC. Hyper's client would not see that an amount is too large."""
+    forms = {"datetime": "{} AT TIME ZONE 'UTC'", "decimal": "{}::numeric(18, 2)"}
     names = [(field, sql.Identifier(field.name)) for field in source.fields]
-    columns = [at_utc.format(name) if field.kind == "datetime" else name for field, name in names]
+    columns = [sql.SQL(forms.get(field.kind, "{}")).format(name) for field, name in names]
     return sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), sql.Identifier("public", source.view))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -25,7 +27,8 @@ def export_tableau(settings: Settings, folder: Path, host: str, port: int, conso
     :param port: likewise; 0.
     """
     place = store_place(settings, host, port)
-    written = write_documents(folder, place)
+    with _writing(folder):
+        written = write_documents(folder, place)
     where = f"{place.host}:{place.port}, database {place.database}, user {place.user}"
     console.print(f"{len(written)} files in {folder}, on {where}", highlight=False, soft_wrap=True)
     return 0
@@ -36,7 +39,7 @@ def export_hyper(settings: Settings, folder: Path, as_json: bool, console: Conso
     started_s = time.monotonic()
     check_folder(folder)
     check_free(folder / PACKAGE)
-    with console.status("Reading ...") as status:
+    with _writing(folder), console.status("Reading ...") as status:
         rows = write_extract(
             reader_dsn(settings), folder / HYPER, lambda view, done: status.update(f"{view}: {done:,} rows")
         )
@@ -53,6 +56,16 @@ def export_hyper(settings: Settings, folder: Path, as_json: bool, console: Conso
         console.print(f"{folder / name}  {size:,} bytes", highlight=False, soft_wrap=True)
     console.print(f"{sum(rows.values()):,} rows in {seconds} s", highlight=False)
     return 0
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written: {error}", "a folder of yours, with room", "free some, or choose another"
+        ) from error
 
 
 def reader_dsn(settings: Settings) -> str:

@@ -47,6 +47,7 @@ from operate.cli import main
 from operate.services.postgres import PostgresServer
 from serving.store import identifier, prepare_store
 from tests.builders import HOSTILE
+from tests.chaos.small_disk import SmallDisk
 from tests.postgres_fixture import database_in
 from tests.postgres_fixture import postgres as postgres
 from tests.tableau_schema import complaints
@@ -316,6 +317,39 @@ def test_a_store_that_is_away_or_empty_is_named_and_leaves_the_last_extract(
         write_extract(postgres.bi_dsn.replace("dbname=lakehouse", "dbname=no-views"), path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.hyper"]
+
+
+def test_an_amount_that_does_not_fit_is_refused_and_leaves_the_last_extract(
+    reader: str, insert: Insert, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.hyper"
+    write_extract(reader, path)
+    before = path.read_bytes()
+    insert(GOLD_CUSTOMER_VALUE, {"user_id": 1, "orders": 1, "revenue": Decimal("10000000000000000.00"), "refunds": 0})
+    with pytest.raises(InputError, match="too large for an extract"):
+        write_extract(reader, path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.hyper"]
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(
+    reader: str, insert: Insert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(insert)
+    monkeypatch.setenv("LAKEHOUSE_POSTGRES_DSN", reader)
+    out = tmp_path / "small"
+    try:
+        disk = SmallDisk(out, 1)
+    except OSError as error:
+        pytest.skip(str(error))
+    try:
+        disk.fill()
+        assert main(["export", "hyper", "--out", str(out)]) == 1
+        assert "cannot be written" in capsys.readouterr().err
+        disk.free()
+        assert list(out.iterdir()) == []
+    finally:
+        disk.unmount()
 
 
 def test_a_server_that_ends_in_the_middle_leaves_the_last_extract(

@@ -173,9 +173,15 @@ def test_the_pictures_that_are_kept_show_todays_plan(board) -> None:  # type: ig
         assert shelves(sheet)[-1].startswith(f"from {sheet.view}")
 
 
-def test_a_document_is_the_same_in_every_process() -> None:
-    assert documents(Live()) == LIVE
-    assert documents(Live(port=5433)) != LIVE
+def test_the_page_shows_the_embedded_view_and_says_which_view_feeds_which_sheet() -> None:
+    page = (ROOT / "dashboards" / "README.md").read_text(encoding="utf-8")
+    assert f"```html\n{(ROOT / 'dashboards' / 'embed.html').read_text(encoding='utf-8')}```\n" in page
+    for source in SOURCES:
+        sheets = [sheet.name for sheet in SHEETS if sheet.view == source.view]
+        assert f"| `{source.view}` | {', '.join(sheets)} |\n" in page
+    assert f"eight for {DASHBOARDS[0].name}" in page and len(DASHBOARDS[0].sheets) == 8
+    usual = Live()
+    assert f"{usual.host}, port {usual.port}, database `{usual.database}`, user `{usual.user}`" in page
 
 
 def test_every_field_of_a_sheet_is_in_its_source_and_every_source_is_shown() -> None:
