@@ -130,7 +130,7 @@ def column(field: Field) -> ET.Element:
     return element(
         "column",
         *parts,
-        aggregation="Avg" if field.aggregation == "Avg" else None,
+        aggregation="Avg" if field.aggregation == "Avg" and not field.formula else None,
         caption=field.caption,
         datatype=field.datatype,
         default_format=field.format or None,

@@ -203,6 +203,13 @@ def test_a_column_means_what_its_table_says() -> None:
     assert by_hour.field("hour_at").datatype == "datetime" and by_hour.field("revenue").datatype == "real"
 
 
+def test_what_must_not_be_added_up_is_averaged_and_a_formula_with_a_sum_is_left_alone() -> None:
+    columns = {column.get("name"): column for column in ET.fromstring(TWB).iterfind("datasources/datasource/column")}
+    assert columns["[price]"].get("aggregation") == columns["[recency_days]"].get("aggregation") == "Avg"
+    assert columns["[revenue]"].get("aggregation") is None and columns["[units]"].get("aggregation") is None
+    assert columns["[conversion_overall]"].get("aggregation") is None
+
+
 def test_captions_tell_the_fields_of_a_source_apart() -> None:
     for source in SOURCES:
         captions = [field.caption for field in source.fields + source.computed]
