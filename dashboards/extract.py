@@ -13,7 +13,8 @@ import psycopg
 from psycopg import sql
 
 from dashboards.datasource import Extract
-from dashboards.fields import SOURCES, Field, Source
+from dashboards.fields import Field, Source
+from dashboards.sources import SOURCES
 from lakehouse.errors import InputError, MissingExtraError, ServiceError
 
 Progress = Callable[[str, int], None]

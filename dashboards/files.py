@@ -8,7 +8,7 @@ from pathlib import Path
 from shutil import copyfileobj
 
 from dashboards.datasource import Extract, Place, data_source
-from dashboards.fields import SOURCES
+from dashboards.sources import SOURCES
 from dashboards.workbook import workbook
 from dashboards.xml_text import is_ours
 from lakehouse.errors import InputError

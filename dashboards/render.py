@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from dashboards.plan import TITLE_H, Dashboard, Pill, Sheet, Zone
+from dashboards.sheet import TITLE_H, Dashboard, Pill, Sheet, Zone
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images"
 

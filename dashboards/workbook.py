@@ -5,8 +5,9 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 from dashboards.datasource import Place, in_workbook
-from dashboards.fields import SOURCES
-from dashboards.plan import DASHBOARDS, SHEETS, TITLE_H, Dashboard, Sheet
+from dashboards.plan import DASHBOARDS, SHEETS
+from dashboards.sheet import TITLE_H, Dashboard, Sheet
+from dashboards.sources import SOURCES
 from dashboards.worksheet import worksheet
 from dashboards.xml_text import VERSION, document, element, manifest, simple_id
 

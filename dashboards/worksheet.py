@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 from dashboards.datasource import column, source_name
-from dashboards.plan import Pill, Sheet
+from dashboards.sheet import Pill, Sheet
 from dashboards.xml_text import element, simple_id
 
 _LINE_BREAK = "Æ\n"

@@ -30,8 +30,9 @@ from tableauhyperapi import (
 )
 
 from dashboards.extract import write_extract
-from dashboards.fields import SOURCES, Kind, Source
+from dashboards.fields import Kind, Source
 from dashboards.files import HYPER, PACKAGE, PACKED_EXTRACT, WORKBOOK
+from dashboards.sources import SOURCES
 from lakehouse.errors import InputError, ServiceError
 from lakehouse.tables import (
     GOLD_ABANDONED_CARTS,

@@ -12,10 +12,11 @@ import pytest
 
 from dashboards import extract, files
 from dashboards.datasource import Extract, Live
-from dashboards.fields import SOURCES
 from dashboards.files import PACKED_EXTRACT, WORKBOOK, documents, write_documents, write_package
-from dashboards.plan import DASHBOARDS, SHEETS, TITLE_H
+from dashboards.plan import DASHBOARDS, SHEETS
 from dashboards.render import path_of, picture, shelves
+from dashboards.sheet import TITLE_H
+from dashboards.sources import SOURCES
 from dashboards.workbook import workbook
 from dashboards.xml_text import MARK, document, element, is_ours
 from lakehouse.errors import InputError, MissingExtraError
