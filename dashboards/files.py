@@ -17,7 +17,7 @@ from lakehouse.whole_file import whole_file
 WORKBOOK = "storefront.twb"
 PACKAGE = "storefront.twbx"
 HYPER = "storefront.hyper"
-SOURCES_FOLDER = "sources"
+SOURCES_FOLDER = "data_sources"
 PACKED_EXTRACT = f"Data/{HYPER}"
 """Where the extract is in the package, as the packed workbook names it."""
 

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIVE = documents(Live())
 PACKED = workbook(Extract(PACKED_EXTRACT))
 TWB = LIVE[WORKBOOK]
-TDS = LIVE["sources/customers.tds"]
+TDS = LIVE["data_sources/customers.tds"]
 
 
 def loose_ends(workbook: bytes) -> set[str]:
@@ -159,7 +159,7 @@ def test_a_loose_end_is_found(pattern: str, bad: str) -> None:
 def test_the_documents_that_are_kept_are_those_that_are_made() -> None:
     kept = {name: (ROOT / "dashboards" / name).read_bytes() for name in LIVE}
     assert kept == LIVE, "python -m dashboards"
-    assert {path.name for path in (ROOT / "dashboards" / "sources").iterdir()} == {
+    assert {path.name for path in (ROOT / "dashboards" / "data_sources").iterdir()} == {
         f"{each.view}.tds" for each in SOURCES
     }
 
@@ -279,12 +279,12 @@ def test_a_file_that_tableau_saved_is_not_written_over(tmp_path: Path, capsys: p
     write_documents(tmp_path, Live())
     saved = (tmp_path / WORKBOOK).read_text().replace(MARK, "build 20261.26.0211.1127")
     (tmp_path / WORKBOOK).write_text(saved)
-    before = (tmp_path / "sources" / "customers.tds").stat().st_mtime_ns
+    before = (tmp_path / "data_sources" / "customers.tds").stat().st_mtime_ns
     assert main(["export", "tableau", "--out", str(tmp_path), "--port", "9"]) == 1
     error = capsys.readouterr().err
     assert "was not written by an export" in error and "Next:" in error
     assert (tmp_path / WORKBOOK).read_text() == saved
-    assert (tmp_path / "sources" / "customers.tds").stat().st_mtime_ns == before
+    assert (tmp_path / "data_sources" / "customers.tds").stat().st_mtime_ns == before
 
 
 def test_a_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
