@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     add("live", _live, "Serve the live page alone; `up` and `demo` have it with them.")
     history_server = add("thrift", _thrift, "Serve the tables, in all their versions, to JDBC clients on 127.0.0.1.")
     history_server.add_argument("--port", type=int, default=0, help="of the server (a free one, then the same again)")
+    _add_export(commands, common, readable)
     _add_quarantine(commands, common, readable)
     rebuild = add(
         "rebuild",
@@ -92,6 +93,25 @@ def _parser() -> argparse.ArgumentParser:
     _add_ingest(commands, common)
     _add_bench(commands, common)
     return parser
+
+
+def _add_export(
+    commands: argparse._SubParsersAction, common: argparse.ArgumentParser, readable: argparse.ArgumentParser
+) -> None:
+    export = commands.add_parser("export", help="What Tableau opens: documents on the live store, or an extract of it.")
+    ways = export.add_subparsers(title="ways", required=True, metavar="WAY")
+    live = ways.add_parser(
+        "tableau", parents=[common], help="a workbook and data sources that ask PostgreSQL each time"
+    )
+    live.add_argument("--host", default="", help="of the store as Tableau sees it (as this machine does)")
+    live.add_argument("--port", type=int, default=0, help="likewise (as this machine does)")
+    live.set_defaults(command=_export_tableau)
+    packed = ways.add_parser(
+        "hyper", parents=[common, readable], help="an extract, and a packaged workbook that needs no server"
+    )
+    packed.set_defaults(command=_export_hyper)
+    for way in (live, packed):
+        way.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a folder that is there")
 
 
 def _add_quarantine(
@@ -225,6 +245,18 @@ def _audit(given: argparse.Namespace, settings: Settings, console: Console) -> i
 
     with services_at_hand(settings, _on_stderr) as reachable:
         return show_findings(reachable, given.json, console)
+
+
+def _export_tableau(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from operate.export import export_tableau
+
+    return export_tableau(settings, given.out, given.host, given.port, console)
+
+
+def _export_hyper(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from operate.export import export_hyper
+
+    return export_hyper(settings, given.out, given.json, console)
 
 
 def _quarantine_list(given: argparse.Namespace, settings: Settings, console: Console) -> int:
