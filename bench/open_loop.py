@@ -134,6 +134,12 @@ class Reader(Protocol):
     def read(self, timeout_s: float) -> None: ...
 
 
+class Store(Protocol):
+    """Takes in, without waiting, what PostgreSQL has to tell."""
+
+    def read(self) -> None: ...
+
+
 class Follower:
     """Reads on until something is so, looks after the programs, and says now and then what goes on."""
 
@@ -141,7 +147,7 @@ class Follower:
         self,
         stack: Stack,
         reader: Reader,
-        store: StoreReader | None,
+        store: Store | None,
         usage: Usage,
         feeder: Program,
         mortal: tuple[Program, ...],

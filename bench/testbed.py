@@ -31,6 +31,7 @@ def fresh_stack(settings: Settings, say: Say) -> Iterator[Stack]:
     settings.home.mkdir(parents=True, exist_ok=True)
     home = Path(tempfile.mkdtemp(prefix="bench-", dir=settings.home))
     embedded = {"home": home, "lake": "", "kafka_port": 0, "postgres_dsn": SecretStr(""), "postgres_port": 0}
+    embedded |= {"live_dsn": SecretStr(""), "live_port": 0}
     own = settings.model_copy(update=embedded | _own_topics(settings, home.name))
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections import defaultdict
 from contextlib import suppress
 
 import psutil
@@ -15,7 +17,7 @@ class Usage:
 
     def __init__(self, settings: Settings) -> None:
         self._notes = settings.home / "run" / "processes.json"
-        self._peak_bytes: dict[str, int] = {}
+        self._samples: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
 
     def cpu_s(self) -> dict[str, float]:
         """CPU seconds so far by program, those of its ended children included."""
@@ -23,12 +25,15 @@ class Usage:
 
     def sample_memory(self) -> None:
         for name, family in self._families().items():
-            now_bytes = sum(map(_resident_bytes, family))
-            self._peak_bytes[name] = max(now_bytes, self._peak_bytes.get(name, 0))
+            self._samples[name].append((time.time(), sum(map(_resident_bytes, family))))
+
+    def memory_mb(self, name: str) -> list[tuple[float, float]]:
+        """The samples of one program: (seconds since 1970, MB)."""
+        return [(at_s, resident / 2**20) for at_s, resident in self._samples[name]]
 
     def peak_memory_mb(self) -> dict[str, int]:
         """The most resident memory of each program in any sample. Pages that processes share count once for each."""
-        return {name: peak >> 20 for name, peak in self._peak_bytes.items()}
+        return {name: max(resident for _, resident in seen) >> 20 for name, seen in self._samples.items()}
 
     def _families(self) -> dict[str, list[psutil.Process]]:
         families = {}

@@ -165,6 +165,13 @@ def _add_bench(commands: argparse._SubParsersAction, common: argparse.ArgumentPa
     )
     carts.add_argument("--json", action="store_true", help="print JSON")
     carts.set_defaults(command=_bench_carts)
+    live = ways.add_parser("live", parents=[common], help="from a stored row to the live page's pixels, and its memory")
+    live.add_argument("--rate", type=float, default=500.0, metavar="R", help="events per second (500)")
+    live.add_argument("--seconds", type=float, default=120.0, metavar="S", help="measured, after the warm-up (120)")
+    live.add_argument("--warm-up", type=float, default=60.0, metavar="S", help="seconds before it (60)")
+    live.add_argument("--browsers", type=int, default=20, metavar="N", help="at the page, one of them real (20)")
+    live.add_argument("--json", action="store_true", help="print JSON")
+    live.set_defaults(command=_bench_live)
     queries = ways.add_parser("queries", parents=[common], help="what people ask PostgreSQL, while sales come in")
     queries.add_argument("--rows", type=int, default=1_000_000, metavar="N", help="in the store before (1000000)")
     queries.add_argument("--rate", type=float, default=500.0, metavar="R", help="events per second (500)")
@@ -303,6 +310,12 @@ def _bench_carts(given: argparse.Namespace, settings: Settings, console: Console
     from bench.carts import bench_carts
 
     return bench_carts(settings, given.rate, given.seconds, given.warm_up, given.abandon_after, given.json, console)
+
+
+def _bench_live(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from bench.live import bench_live
+
+    return bench_live(settings, given.rate, given.seconds, given.warm_up, given.browsers, given.json, console)
 
 
 def _bench_queries(given: argparse.Namespace, settings: Settings, console: Console) -> int:

@@ -26,7 +26,7 @@ from serving.state import state_file
 
 _KAFKA_START_S, _POSTGRES_START_S, _PIPELINE_START_S, _PAGE_START_S, _DRAIN_S = 60.0, 60.0, 180.0, 60.0, 20.0
 
-_PAGE = "live page"
+PAGE = "live page"
 
 
 class Stack:
@@ -92,7 +92,7 @@ class Stack:
             self._say(line)
         self.supervisor.start(
             Program(
-                _PAGE,
+                PAGE,
                 [sys.executable, "-m", "serving.live"],
                 self.settings.logs / "live.log",
                 self.settings.as_environment(),
@@ -101,9 +101,9 @@ class Stack:
 
     def live_page(self) -> list[str]:
         """Waits for the page. Out: where it is, as a line; none without a page."""
-        if not self.supervisor.is_started(_PAGE):
+        if not self.supervisor.is_started(PAGE):
             return []
-        self.supervisor.wait_until(lambda: live.is_answering(self.settings), _PAGE, _PAGE_START_S)
+        self.supervisor.wait_until(lambda: live.is_answering(self.settings), PAGE, _PAGE_START_S)
         return [f"Live page: {live.page_url(self.settings)}"]
 
     def start_pipeline(self) -> None:

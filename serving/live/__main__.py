@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import ipaddress
 import logging
+import signal
 import sys
 
 import uvicorn
@@ -54,7 +55,10 @@ def allowed_hosts(host: str, names: str) -> list[str]:
 
 
 async def serve(settings: Settings) -> None:
-    """Until SIGINT or SIGTERM. What goes wrong in the feed ends the server too."""
+    """Until SIGINT or SIGTERM; both end in KeyboardInterrupt, once all is let go. What goes wrong in the feed ends the
+    server too.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises it again, and it would kill
     board, dsn = Board(), reader_dsn(settings)
     app = make_app(dsn, board, allowed_hosts(settings.live_host, settings.live_hosts))
     config = uvicorn.Config(

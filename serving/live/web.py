@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -32,6 +33,7 @@ MOST_BROWSERS = 500
 
 _PING_S = 10
 _QUESTIONS_AT_ONCE = 3
+_PRODUCT_ID = re.compile(r"[0-9]{1,19}")
 _LARGEST_ID = 2**63 - 1
 
 # Nothing from elsewhere, no script or style in the page's text, in nobody's frame.
@@ -58,7 +60,7 @@ def build_of(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def make_app(dsn: str, board: Board, hosts: list[str]) -> Starlette:
+def make_app(dsn: str, board: Board, hosts: list[str]) -> ASGIApp:
     """The server's routes; all of them only read.
 
     :param dsn: of the store, for questions about one product.
@@ -87,8 +89,8 @@ def make_app(dsn: str, board: Board, hosts: list[str]) -> Starlette:
             browsers.discard(me)
 
     async def product(request: Request) -> Response:
-        product_id = request.path_params["product_id"]
-        if product_id > _LARGEST_ID:
+        product_id = _product_id(request.path_params["product_id"])
+        if product_id is None:
             return JSONResponse({"error": "no such product"}, 404)
         try:
             async with open_questions, await connect(dsn) as store:
@@ -103,16 +105,18 @@ def make_app(dsn: str, board: Board, hosts: list[str]) -> Starlette:
         is_well = bool(store and store["is_there"]) and not health
         return JSONResponse({"is_well": is_well, "store": store, "health": health, "browsers": len(browsers)})
 
-    return Starlette(
+    # Guarded from outside: the answer to what goes wrong in here is guarded too.
+    app = Starlette(
         routes=[
             Route("/", page),
             Route("/events", events),
-            Route("/products/{product_id:int}", product),
+            Route("/products/{product_id}", product),
             Route("/state", state),
             Mount("/static", StaticFiles(directory=PAGE)),
         ],
-        middleware=[Middleware(_Guarded), Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)],
     )
+    return _Guarded(app)
 
 
 class _Guarded:
@@ -130,6 +134,12 @@ class _Guarded:
             await send(message)
 
         await self._app(scope, receive, guarded)
+
+
+def _product_id(text: str) -> int | None:
+    """None: no product can have that for a number."""
+    product_id = int(text) if _PRODUCT_ID.fullmatch(text) else None
+    return None if product_id is None or product_id > _LARGEST_ID else product_id
 
 
 def _json(value: Any) -> Response:

@@ -8,10 +8,8 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -21,13 +19,14 @@ from pydantic import SecretStr
 from lakehouse.producers import make_producer
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_CUSTOMER_VALUE, GOLD_ORDERS, GOLD_PRODUCT_SALES, GOLD_PRODUCTS
-from lakehouse.topics import GoldTopics, Row
+from lakehouse.topics import GoldTopics
 from operate.services.kafka import KafkaBroker
 from operate.services.postgres import PostgresServer
 from operate.services.topics import ensure_topics
 from serving.state import read_state
 from tests.builders import HOSTILE
 from tests.chaos.small_disk import SmallDisk
+from tests.gold_rows import AT, NOW, customer, order, product, sale
 from tests.kafka_fixture import kafka_broker as kafka_broker
 from tests.postgres_fixture import database_in, running_server
 from tests.postgres_fixture import postgres as postgres
@@ -35,27 +34,12 @@ from tests.services.runs import ROOT
 from tests.services.sinks import serving, wait_for, wait_until_served
 from tests.services.store import store_in
 
-AT = datetime(2019, 10, 1, tzinfo=UTC)
-NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
-
 
 @pytest.fixture
 def settings(kafka_broker: KafkaBroker, postgres: PostgresServer, tmp_path: Path) -> Settings:
     """Topics and a database of this test's own."""
     dsn = SecretStr(database_in(postgres, tmp_path.name))
     return store_in(kafka_broker, tmp_path).model_copy(update={"postgres_dsn": dsn})
-
-
-def customer(user_id: int, revision: int, **facts: Any) -> Row:
-    defaults = {"orders": 1, "units": revision, "revenue": Decimal(revision), "refund_units": 0, "refunds": Decimal(0)}
-    times = {"first_purchase_at": AT, "last_purchase_at": AT}
-    return {"user_id": user_id} | defaults | times | facts | {"revision": revision, "updated_at": NOW}
-
-
-def product(product_id: int, brand: str | None, **facts: Any) -> Row:
-    shown = {"category_id": 2**53 + 1, "category_code": None, "brand": brand, "price": Decimal("2.62")}
-    seen = {"last_event_at": AT, "last_event_id": "e"}
-    return {"product_id": product_id} | shown | seen | facts | {"revision": 1, "updated_at": NOW}
 
 
 def ask(settings: Settings, query: str) -> list[tuple]:
@@ -91,11 +75,7 @@ def test_text_is_data_whatever_it_says(settings: Settings) -> None:
 
 
 def test_an_order_is_served_with_its_lines(settings: Settings) -> None:
-    line = {"event_id": "a", "product_id": 7, "price": Decimal("2.50"), "extras": '{"coupon":"B"}'}
-    sums = {"units": 1, "revenue": Decimal("2.50"), "refund_units": 0, "refund_amount": Decimal(0)}
-    order = {"order_id": "o", "ordered_at": AT, "ordered_on": AT.date(), "user_id": 1, "user_session": None}
-    made = {"total": Decimal("2.50"), "revision": 1, "updated_at": NOW}
-    GoldTopics(settings).publish(GOLD_ORDERS, [order | {"lines": [line]} | sums | made])
+    GoldTopics(settings).publish(GOLD_ORDERS, [order("o", AT, 7)])
     with serving(settings):
         wait_until_served(settings)
     wanted = (
@@ -249,19 +229,9 @@ def test_two_instances_killed_at_random_serve_each_row_once(settings: Settings) 
 
 
 def test_views_show_what_is_now_by_the_store_clock(settings: Settings) -> None:
-    def sale(minute: int, units: int) -> Row:
-        start = AT.replace(minute=minute)
-        window = {
-            "window_start_at": start,
-            "window_end_at": start.replace(minute=minute + 1),
-            "window_start_on": AT.date(),
-        }
-        sums = {"product_id": 1, "units": units, "revenue": Decimal(units), "buyers": 1, "refund_units": 0}
-        last = {"refund_amount": Decimal(0), "last_purchase_at": start, "revision": minute + 1, "updated_at": NOW}
-        return window | sums | last
-
     topics = GoldTopics(settings)
-    topics.publish(GOLD_PRODUCT_SALES, [sale(0, 1), sale(30, 2)])
+    sales = [sale(1, AT, "1.00"), sale(1, AT.replace(minute=30), "2.00", units=2)]
+    topics.publish(GOLD_PRODUCT_SALES, sales)
     topics.publish(GOLD_PRODUCTS, [product(1, "runail", last_event_at=AT.replace(hour=1, minute=15))])
     refunds_only = {"orders": 0, "revenue": Decimal(0), "first_purchase_at": None, "last_purchase_at": None}
     bought = {1: (1, 20), 2: (12, 600), 3: (3, 90)}

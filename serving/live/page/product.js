@@ -15,7 +15,11 @@ export class Product {
   constructor(nowMs) {
     this.#nowMs = nowMs;
     byId("product-close").addEventListener("click", () => this.#dialog.close());
-    this.#dialog.addEventListener("close", () => clearInterval(this.#timer));
+    this.#dialog.addEventListener("close", () => {
+      clearInterval(this.#timer);
+      // The button that was pressed may have been drawn anew since, or be gone.
+      (document.querySelector(`button[data-product="${CSS.escape(this.#id)}"]`) ?? byId("figures")).focus();
+    });
   }
 
   open(id) {
