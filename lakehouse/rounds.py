@@ -39,11 +39,12 @@ def alongside(work: Callable[[Stop], None], stop: Stop) -> Iterator[None]:
 
 
 @contextmanager
-def in_rounds(works: tuple[Work, ...], every_s: float, stop: Stop) -> Iterator[None]:
-    """Does the works at most every so often while the block runs, and once more at its end. What takes long rests as
-    long: there is other work to be done.
+def in_rounds(works: tuple[Work, ...], every_s: float, stop: Stop, rests: bool = False) -> Iterator[None]:
+    """Does the works at most every so often while the block runs, and once more at its end.
 
     A work that fails sets `stop`, so that the stream in the block ends; its error is raised when the block is left.
+
+    :param rests: after a round that took long they rest as long: there is other work that is more urgent.
     """
     ended = threading.Event()
     errors: list[BaseException] = []
@@ -55,7 +56,7 @@ def in_rounds(works: tuple[Work, ...], every_s: float, stop: Stop) -> Iterator[N
             try:
                 for work in works:
                     work()
-                rest_s = max(every_s, time.monotonic() - began_s)
+                rest_s = max(every_s, time.monotonic() - began_s) if rests else every_s
             except BaseException as error:
                 errors.append(error)
                 stop.set()

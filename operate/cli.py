@@ -159,9 +159,9 @@ def _add_bench(commands: argparse._SubParsersAction, common: argparse.ArgumentPa
     carts = ways.add_parser("carts", parents=[common], help="from a cart's abandonment to its alert and to its row")
     carts.add_argument("--rate", type=float, default=500.0, metavar="R", help="events per second (500)")
     carts.add_argument("--seconds", type=float, default=300.0, metavar="S", help="measured, after the warm-up (300)")
-    carts.add_argument("--warm-up", type=float, default=150.0, metavar="S", help="seconds before it (150)")
+    carts.add_argument("--warm-up", type=float, default=330.0, metavar="S", help="seconds before it (330)")
     carts.add_argument(
-        "--abandon-after", type=int, default=120, metavar="S", help="a cart without a change for so long is left (120)"
+        "--abandon-after", type=int, default=300, metavar="S", help="a cart without a change for so long is left (300)"
     )
     carts.add_argument("--json", action="store_true", help="print JSON")
     carts.set_defaults(command=_bench_carts)

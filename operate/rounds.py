@@ -27,8 +27,7 @@ from silver.visits import Visits
 
 WRITES = ("sessions", "ledger")
 
-_LOOK_S, _NICENESS = 0.5, 5
-
+_LOOK_S, _NICENESS = 0.5, 10
 
 log = logging.getLogger("lakehouse")
 
@@ -44,7 +43,7 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
     # At the end each takes in what is left, from the inside out.
     with (
         in_rounds((carts.round,), settings.carts_s, stop),
-        in_rounds((ledger.round,), settings.round_s, stop),
+        in_rounds((ledger.round,), settings.round_s, stop, rests=True),
         alongside(lambda own: Visits(spark, settings, topics).follow(own, once=False), stop),
     ):
         while not stop.wait(_LOOK_S):
