@@ -2,9 +2,9 @@
 PostgreSQL.
 
 A cart is abandoned when nothing has changed it for half an hour, which would make the bench an hour long. So the
-setting `cart_abandon_s` is five minutes here (`--abandon-after`); what is done at that moment is the same. The moment is
-a time of the store clock, which is wall time while events come as they happen: the clock that also says when an alert
-is seen, unless Kafka runs elsewhere.
+setting `cart_abandon_s` is five minutes here (`--abandon-after`); what is done at that moment is the same. The moment
+is a time of the store clock, which is wall time while events come as they happen: the clock that also says when an
+alert is seen, unless Kafka runs elsewhere.
 """
 
 from __future__ import annotations
