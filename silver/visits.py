@@ -42,11 +42,6 @@ from silver.sessions import (
 )
 from silver.stretches import DAY_US, Stretch, in_stretches, widen
 
-_CHAINS = 4
-"""Of the stream's visits so many are in work at a time: each waits most of the time, for a question and its answer
-between Python and the JVM.
-"""
-
 One = tuple[int, str]
 """(user_id, session); the session is empty of a user's events without one."""
 
@@ -75,9 +70,11 @@ class Visits:
     """
 
     def __init__(self, spark: SparkSession, settings: Settings, topics: Topics) -> None:
+        # A session of its own: no batches without data for the sake of timers, which can wait for the next one.
         self._spark, self._settings, self._topics = spark.newSession(), settings, topics
         self._gap_us = rules_of(settings).gap_us
         self._is_between = True  # at the start, and after a batch that ends between two commits
+        self._spark.conf.set("spark.sql.streaming.noDataMicroBatches.enabled", "false")
         commits.create_tables(self._spark, (SILVER_SESSIONS,), settings)
         self._note = commits.last_note(self._spark, SILVER_SESSIONS, settings)
         _refuse_other_rules(self._note, settings)
@@ -97,11 +94,9 @@ class Visits:
             return session_stream(events, self._held(), self._settings)
 
         every_s, read = self._settings.sessions_s, self.read_version
-        spark = self._spark.newSession()
-        # No batches without data for the sake of timers, which can wait for the next one.
-        spark.conf.set("spark.sql.streaming.noDataMicroBatches.enabled", "false")
-        spark.conf.set("spark.sql.shuffle.partitions", _CHAINS)
-        follow_table("sessions", SILVER_EVENTS, read, self.step, spark, self._settings, stop, once, through, every_s)
+        follow_table(
+            "sessions", SILVER_EVENTS, read, self.step, self._spark, self._settings, stop, once, through, every_s
+        )
 
     def step(self, batch: DataFrame, end: Position) -> None:
         """In: what the stream tells of a batch (TOLD), which ends at this position of silver.events."""
