@@ -2,9 +2,9 @@
 PostgreSQL.
 
 A cart is abandoned when nothing has changed it for half an hour, which would make the bench an hour long. So the
-setting `cart_abandon_s` is two minutes here (`--abandon-after`); what is done at that moment is the same. The moment is
-a time of the store clock, which is wall time while events come as they happen: the clock that also says when an alert
-is seen, unless Kafka runs elsewhere.
+setting `cart_abandon_s` is five minutes here (`--abandon-after`); what is done at that moment is the same. The moment
+is a time of the store clock, which is wall time while events come as they happen: the clock that also says when an
+alert is seen, unless Kafka runs elsewhere.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def measure_carts(settings: Settings, load: Load, abandon_after_s: int, say: Say
         stack.start_postgres()
         stack.wait_for_postgres()
         stack.start_sink()
+        stack.start_live()
         stack.wait_for_pipeline()
         stack.start_rounds()
         return _measure(stack, load, say)

@@ -44,6 +44,7 @@ def measure_lakehouse(settings: Settings, load: Load, say: Say) -> Measured:
         stack.start_postgres()
         stack.wait_for_postgres()
         stack.start_sink()
+        stack.start_live()
         stack.wait_for_pipeline()
         stack.start_rounds()
         return open_loop(stack, load, say)

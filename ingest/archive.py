@@ -11,9 +11,9 @@ from pathlib import Path
 
 from ingest.console import Progress, printable, stop_on_signals
 from ingest.drop import free_name
-from ingest.whole_file import whole_file
 from lakehouse.errors import InputError, LakehouseError
 from lakehouse.settings import load_settings
+from lakehouse.whole_file import whole_file
 
 SUMS = "SHA256SUMS"
 _PIECE_BYTES = 1 << 20

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ingest.console import Progress, printable, stop_on_signals, wait
 from ingest.input_folder import SUFFIXES, csv_files_in
-from ingest.whole_file import whole_file
 from lakehouse.errors import InputError, LakehouseError
 from lakehouse.locks import hold
 from lakehouse.settings import load_settings
+from lakehouse.whole_file import whole_file
 
 
 def drop(path: Path, input_folder: Path) -> Path:

@@ -24,9 +24,9 @@ from ingest.csv_rows import CsvFile, CsvRow, copy_bytes, open_csv
 from ingest.input_folder import Delivery, InputFolder, Say, reader_of
 from ingest.positions import POSITIONS_TOPIC, Position, read_position
 from ingest.producer import EventProducer, send_unreadable, unreachable
-from ingest.whole_file import whole_file
 from lakehouse.errors import InputError, LakehouseError, ServiceError
 from lakehouse.settings import Settings, load_settings
+from lakehouse.whole_file import whole_file
 
 CHUNK_ROWS, CHUNK_BYTES, CHUNK_S = 10_000, 16 * 1024 * 1024, 0.25
 ATTEMPTS = 5

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest.console import printable
-from ingest.whole_file import whole_file
 from lakehouse.locks import hold
 from lakehouse.settings import Settings
+from lakehouse.whole_file import whole_file
 
 SUFFIXES = (".csv", ".csv.gz")
 _DIGITS = 8

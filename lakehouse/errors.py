@@ -47,3 +47,7 @@ class TableError(LakehouseError):
 
 class InputError(LakehouseError):
     """A file or an argument given by the user cannot be used."""
+
+
+class MissingExtraError(LakehouseError):
+    """A command needs packages that a plain installation does not bring."""

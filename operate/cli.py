@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     add("live", _live, "Serve the live page alone; `up` and `demo` have it with them.")
     history_server = add("thrift", _thrift, "Serve the tables, in all their versions, to JDBC clients on 127.0.0.1.")
     history_server.add_argument("--port", type=int, default=0, help="of the server (a free one, then the same again)")
+    _add_export(commands, common, readable)
     _add_quarantine(commands, common, readable)
     rebuild = add(
         "rebuild",
@@ -92,6 +93,25 @@ def _parser() -> argparse.ArgumentParser:
     _add_ingest(commands, common)
     _add_bench(commands, common)
     return parser
+
+
+def _add_export(
+    commands: argparse._SubParsersAction, common: argparse.ArgumentParser, readable: argparse.ArgumentParser
+) -> None:
+    export = commands.add_parser("export", help="What Tableau opens: documents on the live store, or an extract of it.")
+    ways = export.add_subparsers(title="ways", required=True, metavar="WAY")
+    live = ways.add_parser(
+        "tableau", parents=[common], help="a workbook and data sources that ask PostgreSQL each time"
+    )
+    live.add_argument("--host", default="", help="of the store as Tableau sees it (as this machine does)")
+    live.add_argument("--port", type=int, default=0, help="likewise (as this machine does)")
+    live.set_defaults(command=_export_tableau)
+    packed = ways.add_parser(
+        "hyper", parents=[common, readable], help="an extract, and a packaged workbook that needs no server"
+    )
+    packed.set_defaults(command=_export_hyper)
+    for way in (live, packed):
+        way.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a folder that is there")
 
 
 def _add_quarantine(
@@ -139,9 +159,9 @@ def _add_bench(commands: argparse._SubParsersAction, common: argparse.ArgumentPa
     carts = ways.add_parser("carts", parents=[common], help="from a cart's abandonment to its alert and to its row")
     carts.add_argument("--rate", type=float, default=500.0, metavar="R", help="events per second (500)")
     carts.add_argument("--seconds", type=float, default=300.0, metavar="S", help="measured, after the warm-up (300)")
-    carts.add_argument("--warm-up", type=float, default=150.0, metavar="S", help="seconds before it (150)")
+    carts.add_argument("--warm-up", type=float, default=330.0, metavar="S", help="seconds before it (330)")
     carts.add_argument(
-        "--abandon-after", type=int, default=120, metavar="S", help="a cart without a change for so long is left (120)"
+        "--abandon-after", type=int, default=300, metavar="S", help="a cart without a change for so long is left (300)"
     )
     carts.add_argument("--json", action="store_true", help="print JSON")
     carts.set_defaults(command=_bench_carts)
@@ -232,6 +252,18 @@ def _audit(given: argparse.Namespace, settings: Settings, console: Console) -> i
 
     with services_at_hand(settings, _on_stderr) as reachable:
         return show_findings(reachable, given.json, console)
+
+
+def _export_tableau(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from operate.export import export_tableau
+
+    return export_tableau(settings, given.out, given.host, given.port, console)
+
+
+def _export_hyper(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from operate.export import export_hyper
+
+    return export_hyper(settings, given.out, given.json, console)
 
 
 def _quarantine_list(given: argparse.Namespace, settings: Settings, console: Console) -> int:

@@ -29,9 +29,6 @@ WRITES = ("sessions", "ledger")
 
 _LOOK_S, _NICENESS = 0.5, 10
 
-# New code is made for the plans of each round: to compile it well costs more than it saves (docs/performance.md).
-_CONF = {"spark.driver.extraJavaOptions": "-XX:+UseParallelGC -XX:TieredStopAtLevel=1"}
-
 log = logging.getLogger("lakehouse")
 
 
@@ -46,7 +43,7 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
     # At the end each takes in what is left, from the inside out.
     with (
         in_rounds((carts.round,), settings.carts_s, stop),
-        in_rounds((ledger.round,), settings.round_s, stop),
+        in_rounds((ledger.round,), settings.round_s, stop, rests=True),
         alongside(lambda own: Visits(spark, settings, topics).follow(own, once=False), stop),
     ):
         while not stop.wait(_LOOK_S):
@@ -74,4 +71,4 @@ def _is_there_to_go_on(spark: SparkSession, settings: Settings, stop: Stop) -> b
 
 if __name__ == "__main__":
     _give_way()
-    sys.exit(in_session("rounds", WRITES, follow, _CONF))
+    sys.exit(in_session("rounds", WRITES, follow))

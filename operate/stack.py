@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -120,7 +121,9 @@ class Stack:
 
     def start_rounds(self) -> None:
         """Once the pipeline runs, which has the better right to the machine."""
-        settings = self.settings.model_copy(update={"driver_memory_mb": self.settings.rounds_memory_mb})
+        settings = self.settings.model_copy(
+            update={"driver_memory_mb": self.settings.rounds_memory_mb, "master": _roomy(self.settings.master)}
+        )
         self.supervisor.start(
             Program(
                 "rounds",
@@ -173,6 +176,13 @@ class Stack:
             except ServiceError:
                 return  # PostgreSQL or Kafka is away: the sink goes on there when both are back
             time.sleep(0.1)
+
+
+def _roomy(master: str) -> str:
+    """With places for more tasks than there are cores: those of the rounds wait most of the time, for cores that they
+    give way on, and for Python.
+    """
+    return f"local[{2 * (os.cpu_count() or 1)}]" if master == "local[*]" else master
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from serving.store import identifier, prepare_store
 
 log = logging.getLogger("lakehouse")
 
-_BATCH, _LOOK_S = 5000, 0.5
+_BATCH, _LOOK_S, _LOOK_AT_STORE_S = 5000, 0.5, 2.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 _OUTAGES = (psycopg.OperationalError, psycopg.InterfaceError, KafkaException)
 _BAD_DATA = (psycopg.DataError, psycopg.IntegrityError)
@@ -128,6 +128,7 @@ class _Session:
     ) -> None:
         self._connection, self._consumer, self._tables, self._state = connection, consumer, tables, state
         self._next: dict[Place, int] = {}
+        self._asked_s = time.monotonic()
         consumer.subscribe(list(tables), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
 
     def run(self, stop: Stop) -> None:
@@ -135,7 +136,14 @@ class _Session:
             first = self._consumer.poll(_LOOK_S)
             more = [] if first is None else self._consumer.consume(_BATCH - 1, timeout=0)
             self._take([] if first is None else [first, *more])
+            self._look_at_the_store()
             self._state.serving(self._lag())
+
+    def _look_at_the_store(self) -> None:
+        """Without records nothing else would tell that it is away."""
+        if time.monotonic() - self._asked_s > _LOOK_AT_STORE_S:
+            self._connection.execute("SELECT 1")
+            self._asked_s = time.monotonic()
 
     def _assigned(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         """Goes on where the store is, whatever the group's offsets say."""

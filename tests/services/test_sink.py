@@ -161,9 +161,9 @@ def test_it_waits_for_postgres_and_says_so(settings: Settings, tmp_path: Path) -
             wait_until_served(settings)
             process.kill()
             process.wait()
-            topics.publish(GOLD_CUSTOMER_VALUE, [customer(number, 2) for number in range(50, 150)])
-            wait_for(lambda: read_state(settings)["state"] == "waiting for PostgreSQL", "it does not say so")
+            wait_for(lambda: read_state(settings)["state"] == "waiting for PostgreSQL", "it has to be given a record")
             assert read_state(settings)["reason"]
+            topics.publish(GOLD_CUSTOMER_VALUE, [customer(number, 2) for number in range(50, 150)])
             with running_server(home):
                 wait_until_served(settings)
                 found = dict(ask(settings, "SELECT user_id, revision FROM gold.customer_value"))

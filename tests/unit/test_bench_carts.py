@@ -351,4 +351,4 @@ def test_the_command(
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(facts(Counted([delay_s], 0, 0))))
     assert main(["bench", "carts"]) == code
     assert "abandonment to abandoned-carts at 500 events/s" in capsys.readouterr().out
-    assert asked == [(Load(50.0, 40.0, 30.0), 20), (Load(500.0, 300.0, 150.0), 120)]
+    assert asked == [(Load(50.0, 40.0, 30.0), 20), (Load(500.0, 300.0, 330.0), 300)]
