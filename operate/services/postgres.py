@@ -131,8 +131,8 @@ class PostgresServer:
             raise ServiceError("PostgreSQL does not run as root, and there is no `setpriv`.", "util-linux", _ELSEWHERE)
         user = pwd.getpwnam(_UNPRIVILEGED)
         identity = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-        # The bit: else Linux leaves that right out of account where a program asks whether it may, as PostgreSQL does of
-        # its own files. In a folder that is root's alone (mode 700) they would not be found.
+        # The bit: else Linux leaves that right out of account where a program asks whether it may, as PostgreSQL does
+        # of its own files. In a folder that is root's alone (mode 700) they would not be found.
         search = ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
         # A change of user takes back what makes it end with its supervisor: asked for once more.
         return [setpriv, *identity, *search, "--pdeathsig=INT", "--"]
