@@ -43,7 +43,7 @@ function show({ chart, drawn: { labels, values, lastIsUnfinished } }) {
       formatter: ([each]) => `${each.name}  ${money(each.value)}`,
     },
     xAxis: { type: "category", data: labels, axisTick: { show: false }, axisLine: { lineStyle: { color: line } }, axisLabel: { ...text, interval: (at, label) => (labels.length > 30 ? /0$/.test(label) : at % 4 === 0) } },
-    yAxis: { type: "value", splitNumber: 3, splitLine: { lineStyle: { color: line } }, axisLabel: { ...text, formatter: (usd) => `$${usd.toLocaleString("en-US")}` } },
+    yAxis: { type: "value", max: ({ max }) => (max > 0 ? null : 10), splitNumber: 3, splitLine: { lineStyle: { color: line } }, axisLabel: { ...text, formatter: (usd) => `$${usd.toLocaleString("en-US")}` } },
     series: [{
       type: "bar", barCategoryGap: "25%", itemStyle: { color: accent, borderRadius: [2, 2, 0, 0] },
       data: values.map((value, at) => (lastIsUnfinished && at === values.length - 1 ? { value, itemStyle: { color: soft, borderColor: accent, borderWidth: 1 } } : value)),
