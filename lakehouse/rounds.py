@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -39,24 +38,19 @@ def alongside(work: Callable[[Stop], None], stop: Stop) -> Iterator[None]:
 
 
 @contextmanager
-def in_rounds(works: tuple[Work, ...], every_s: float, stop: Stop, rests: bool = False) -> Iterator[None]:
+def in_rounds(works: tuple[Work, ...], every_s: float, stop: Stop) -> Iterator[None]:
     """Does the works at most every so often while the block runs, and once more at its end.
 
     A work that fails sets `stop`, so that the stream in the block ends; its error is raised when the block is left.
-
-    :param rests: after a round that took long they rest as long: there is other work that is more urgent.
     """
     ended = threading.Event()
     errors: list[BaseException] = []
 
     def rounds() -> None:
-        rest_s = every_s
-        while not ended.wait(rest_s):
-            began_s = time.monotonic()
+        while not ended.wait(every_s):
             try:
                 for work in works:
                     work()
-                rest_s = max(every_s, time.monotonic() - began_s) if rests else every_s
             except BaseException as error:
                 errors.append(error)
                 stop.set()

@@ -43,7 +43,7 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
     # At the end each takes in what is left, from the inside out.
     with (
         in_rounds((carts.round,), settings.carts_s, stop),
-        in_rounds((ledger.round,), settings.round_s, stop, rests=True),
+        in_rounds((ledger.round,), settings.round_s, stop),
         alongside(lambda own: Visits(spark, settings, topics).follow(own, once=False), stop),
     ):
         while not stop.wait(_LOOK_S):
