@@ -10,7 +10,6 @@ alert is seen, unless Kafka runs elsewhere.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -21,17 +20,17 @@ from rich.console import Console
 
 from bench.latency import say_on_stderr
 from bench.measure import seconds as seconds_of
-from bench.open_loop import Follower, Load, feeder_of, rounded
+from bench.open_loop import Follower, Load
 from bench.reader import consumer_from_the_start
 from bench.store_reader import StoreReader
 from bench.testbed import fresh_stack
-from bench.usage import Usage, spent
+from bench.usage import Usage
 from lakehouse.errors import InputError
 from lakehouse.percentiles import percentiles
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_ABANDONED_CARTS
 from operate.stack import Stack
-from operate.supervisor import Say, tail
+from operate.supervisor import Say
 
 PROMISED_S = 30.0
 """So long after the moment of abandonment an alert is published, at most."""
@@ -74,32 +73,18 @@ def measure_carts(settings: Settings, load: Load, abandon_after_s: int, say: Say
     """
     with fresh_stack(settings.model_copy(update={"cart_abandon_s": abandon_after_s}), say) as stack:
         say("starting the pipeline and PostgreSQL")
-        stack.start_pipeline()
-        stack.start_postgres()
-        stack.wait_for_postgres()
-        stack.start_sink()
-        stack.start_live()
-        stack.wait_for_pipeline()
-        stack.start_rounds()
+        stack.start_beside_kafka(with_source=False)
         return _measure(stack, load, say)
 
 
 def _measure(stack: Stack, load: Load, say: Say) -> dict[str, Any]:
-    settings, supervisor = stack.settings, stack.supervisor
+    settings = stack.settings
     shown, served, usage = Alerts(), Alerts(), Usage(settings)
     store = StoreReader(settings.postgres_dsn.get_secret_value(), served, GOLD_ABANDONED_CARTS)
     reader = AlertReader(settings, shown)
     try:
-        load_before = os.getloadavg()
-        feeder = feeder_of(settings, load)
-        follow = Follower(stack, reader, store, usage, feeder, (), say)
-        supervisor.start(feeder)
-        follow.until(lambda: reader.first_at_s > 0, "starting the stream")
-        since_s = reader.first_at_s + load.warm_up_s
-        follow.until(lambda: time.time() >= since_s, "warming up")
-        cpu_s = usage.cpu_s()
-        follow.until(lambda: supervisor.exit_code("feeder") is not None, "measuring")
-        until_s, cpu_s = time.time(), spent(cpu_s, usage.cpu_s())
+        follow = Follower(stack, reader, store, usage, load, (), say)
+        since_s, until_s = follow.through()
         follow.until(lambda: time.time() >= until_s + WAIT_AT_END_S, "waiting for the last alerts")
         return {
             "rate_per_s": load.rate_per_s,
@@ -107,12 +92,7 @@ def _measure(stack: Stack, load: Load, say: Say) -> dict[str, Any]:
             "warm_up_s": load.warm_up_s,
             "abandon_after_s": settings.cart_abandon_s,
             **facts_of(shown.counted(since_s, until_s), served.counted(since_s, until_s)),
-            "sent_events": reader.sent,
-            "feeder": (tail(feeder.log, 1).splitlines() or [""])[-1],
-            "load_average_before": rounded(load_before),
-            "load_average_after": rounded(os.getloadavg()),
-            "cpu_s": cpu_s,
-            "peak_memory_mb": usage.peak_memory_mb(),
+            **follow.facts(),
         }
     finally:
         reader.close()

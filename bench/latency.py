@@ -40,13 +40,7 @@ def measure_lakehouse(settings: Settings, load: Load, say: Say) -> Measured:
     """All that `lakehouse up` runs, on a fresh lake, under this load."""
     with fresh_stack(settings, say) as stack:
         say("starting the pipeline and PostgreSQL")
-        stack.start_pipeline()
-        stack.start_postgres()
-        stack.wait_for_postgres()
-        stack.start_sink()
-        stack.start_live()
-        stack.wait_for_pipeline()
-        stack.start_rounds()
+        stack.start_beside_kafka(with_source=False)
         return open_loop(stack, load, say)
 
 

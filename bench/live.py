@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 import sys
 import time
-import urllib.request
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 from statistics import linear_regression
@@ -30,16 +27,16 @@ from rich.console import Console
 
 from bench.audience import chromium
 from bench.latency import say_on_stderr
-from bench.open_loop import Follower, Load, feeder_of, rounded
+from bench.open_loop import Follower, Load
 from bench.reader import consumer_from_the_start
 from bench.testbed import fresh_stack
-from bench.usage import Usage, spent
+from bench.usage import Usage
 from lakehouse.errors import InputError, ServiceError
 from lakehouse.percentiles import percentiles
 from lakehouse.settings import Settings
-from operate.live import page_url
+from operate.live import page_state, page_url
 from operate.stack import PAGE, Stack
-from operate.supervisor import Program, Say, tail
+from operate.supervisor import Program, Say
 from serving.notice import CHANNEL, read_notice
 
 PROMISED_MS = 250.0
@@ -85,14 +82,8 @@ def measure_live(settings: Settings, load: Load, browsers: int, say: Say) -> dic
     """All that `lakehouse up` runs but the file source, on a fresh lake, under this load. Out: the facts."""
     with fresh_stack(settings, say) as stack:
         say("starting the pipeline, PostgreSQL and the live page")
-        stack.start_pipeline()
-        stack.start_postgres()
-        stack.wait_for_postgres()
-        stack.start_sink()
-        stack.start_live()
+        stack.start_beside_kafka(with_source=False)
         stack.live_page()
-        stack.wait_for_pipeline()
-        stack.start_rounds()
         return _measure(stack, load, browsers, say)
 
 
@@ -102,20 +93,13 @@ def _measure(stack: Stack, load: Load, browsers: int, say: Say) -> dict[str, Any
     if not browser:
         say("no Chromium or no playwright: only readers of the stream are measured, nothing is painted")
     streams = browsers - 1 if browser else browsers
-    audience, feeder = audience_of(settings, streams, browser), feeder_of(settings, load)
+    audience = audience_of(settings, streams, browser)
     batches, reader = Batches(settings.postgres_dsn.get_secret_value()), EventCounter(settings)
     try:
-        load_before = os.getloadavg()
+        follow = Follower(stack, reader, batches, usage, load, (audience,), say)
         supervisor.start(audience)
         supervisor.wait_until(lambda: connected(settings) >= browsers, audience.name, _GATHER_S)
-        follow = Follower(stack, reader, batches, usage, feeder, (audience,), say)
-        supervisor.start(feeder)
-        follow.until(lambda: reader.first_at_s > 0, "starting the stream")
-        since_s = reader.first_at_s + load.warm_up_s
-        follow.until(lambda: time.time() >= since_s, "warming up")
-        cpu_s = usage.cpu_s()
-        follow.until(lambda: supervisor.exit_code("feeder") is not None, "measuring")
-        until_s, cpu_s = time.time(), spent(cpu_s, usage.cpu_s())
+        since_s, until_s = follow.through()
         follow.until(lambda: time.time() >= until_s + WAIT_AT_END_S, "waiting for the last paintings")
         still_there = connected(settings)
         supervisor.stop(audience.name)
@@ -128,12 +112,7 @@ def _measure(stack: Stack, load: Load, browsers: int, say: Say) -> dict[str, Any
             "browsers_at_end": still_there,
             **facts_of(measured, read_sights(audience.log), streams, bool(browser)),
             "server_memory": memory(usage.memory_mb(PAGE), since_s, until_s),
-            "sent_events": reader.sent,
-            "feeder": (tail(feeder.log, 1).splitlines() or [""])[-1],
-            "load_average_before": rounded(load_before),
-            "load_average_after": rounded(os.getloadavg()),
-            "cpu_s": cpu_s,
-            "peak_memory_mb": usage.peak_memory_mb(),
+            **follow.facts(),
         }
     finally:
         reader.close()
@@ -154,9 +133,7 @@ def audience_of(settings: Settings, streams: int, browser: str) -> Program:
 
 def connected(settings: Settings) -> int:
     """How many browsers the page's server has now."""
-    with suppress(OSError, ValueError), urllib.request.urlopen(f"{page_url(settings)}/state", timeout=5) as response:
-        return int(json.load(response)["browsers"])
-    return 0
+    return int(page_state(settings).get("browsers", 0))
 
 
 class Batches:

@@ -57,24 +57,14 @@ def open_loop(stack: Stack, load: Load, say: Say, mortal: tuple[Program, ...] = 
     :param mortal: running programs that nobody starts again, so that their end is the end of the measurement.
     :raises ServiceError: the feeder failed, or such a program ended.
     """
-    supervisor, settings = stack.supervisor, stack.settings
+    settings = stack.settings
     payments, served, usage = Payments(settings.sales_window_s), Payments(settings.sales_window_s), Usage(settings)
     dsn = settings.postgres_dsn.get_secret_value()
     store = StoreReader(dsn, served) if dsn else None
     reader = TopicReader(settings, payments, served)
     try:
-        load_before = os.getloadavg()
-        feeder = feeder_of(settings, load)
-        follow = Follower(stack, reader, store, usage, feeder, mortal, say)
-        supervisor.start(feeder)
-        follow.until(lambda: reader.first_at_s > 0, "starting the stream")
-        since_s = reader.first_at_s + load.warm_up_s
-        follow.until(lambda: time.time() >= since_s, "warming up")
-        follow.kill_at(load.kill_at_s)
-        cpu_s, machine_s, rest_s, began_s = usage.cpu_s(), machine_cpu_s(), _rest_s(usage), time.monotonic()
-        follow.until(lambda: supervisor.exit_code("feeder") is not None, "measuring")
-        cpu_s, machine_s, rest_s = spent(cpu_s, usage.cpu_s()), machine_cpu_s() - machine_s, _rest_s(usage) - rest_s
-        others_share = rest_s / (time.monotonic() - began_s) / (os.cpu_count() or 1)
+        follow = Follower(stack, reader, store, usage, load, mortal, say)
+        since_s, _ = follow.through()
         give_up_s = time.time() + WAIT_AT_END_S
 
         def is_over() -> bool:
@@ -90,14 +80,7 @@ def open_loop(stack: Stack, load: Load, say: Say, mortal: tuple[Program, ...] = 
             "topic": waits.summary(),
             **(stored(waits, served.waits(since_s, time.time()), follow.steps_s()) if store else {}),
             "units_never_sent": payments.too_many() + served.too_many(),
-            "sent_events": reader.sent,
-            "feeder": (tail(feeder.log, 1).splitlines() or [""])[-1],
-            "load_average_before": rounded(load_before),
-            "load_average_after": rounded(os.getloadavg()),
-            "cpu_s": cpu_s,
-            "machine_cpu_s": round(machine_s, 1),
-            "others_cpu_share": round(max(0.0, others_share), 3),
-            "peak_memory_mb": usage.peak_memory_mb(),
+            **follow.facts(),
         }
     finally:
         reader.close()
@@ -126,10 +109,11 @@ def stored(topic: Waits, store: Waits, steps_s: dict[str, float]) -> dict[str, A
 class Reader(Protocol):
     """Reads events, and what is made of them, back from Kafka.
 
-    :param sent: events read so far.
+    :param sent: events read so far. :param first_at_s: when Kafka had the first one, in seconds since 1970; 0 before.
     """
 
     sent: int
+    first_at_s: float
 
     def read(self, timeout_s: float) -> None: ...
 
@@ -141,7 +125,7 @@ class Store(Protocol):
 
 
 class Follower:
-    """Reads on until something is so, looks after the programs, and says now and then what goes on."""
+    """Sends a load and reads on until something is so, looks after the programs, and says now and then what goes on."""
 
     def __init__(
         self,
@@ -149,15 +133,48 @@ class Follower:
         reader: Reader,
         store: Store | None,
         usage: Usage,
-        feeder: Program,
+        load: Load,
         mortal: tuple[Program, ...],
         say: Say,
     ) -> None:
         self._stack, self._supervisor, self._reader, self._store = stack, stack.supervisor, reader, store
-        self._usage, self._say, self._feeder, self._mortal = usage, say, feeder, mortal
+        self._usage, self._say, self._load, self._mortal = usage, say, load, mortal
+        self._feeder, self._load_before = _feeder_of(stack.settings, load), os.getloadavg()
+        self._spent: dict[str, Any] = {}
         self._kill_at_s: float | None = None
         self._steps: list[dict[str, float]] = []
         self._looked_at_s, self._said_at_s = 0.0, time.monotonic()
+
+    def through(self) -> tuple[float, float]:
+        """Sends the load. Out: when the measured time began and ended, in seconds since 1970."""
+        self._supervisor.start(self._feeder)
+        self.until(lambda: self._reader.first_at_s > 0, "starting the stream")
+        since_s = self._reader.first_at_s + self._load.warm_up_s
+        self.until(lambda: time.time() >= since_s, "warming up")
+        if self._load.kill_at_s is not None:
+            self._kill_at_s = time.monotonic() + self._load.kill_at_s
+        usage, began_s = self._usage, time.monotonic()
+        cpu_s, machine_s, rest_s = usage.cpu_s(), machine_cpu_s(), _rest_s(usage)
+        self.until(lambda: self._supervisor.exit_code("feeder") is not None, "measuring")
+        until_s, others_s = time.time(), _rest_s(usage) - rest_s
+        others_share = others_s / (time.monotonic() - began_s) / (os.cpu_count() or 1)
+        self._spent = {
+            "cpu_s": spent(cpu_s, usage.cpu_s()),
+            "machine_cpu_s": round(machine_cpu_s() - machine_s, 1),
+            "others_cpu_share": round(max(0.0, others_share), 3),
+        }
+        return since_s, until_s
+
+    def facts(self) -> dict[str, Any]:
+        """What was sent, and what the measured time cost."""
+        return {
+            "sent_events": self._reader.sent,
+            "feeder": (tail(self._feeder.log, 1).splitlines() or [""])[-1],
+            "load_average_before": _rounded(self._load_before),
+            "load_average_after": _rounded(os.getloadavg()),
+            **self._spent,
+            "peak_memory_mb": self._usage.peak_memory_mb(),
+        }
 
     def until(self, is_so: Callable[[], bool], what: str) -> None:
         while not is_so():
@@ -172,10 +189,6 @@ class Follower:
                 self._said_at_s = now_s
                 self._say(f"{what}: {self._reader.sent:,} events sent")
 
-    def kill_at(self, seconds: float | None) -> None:
-        """So many seconds from now Spark's JVM is killed, as if the kernel had needed its memory."""
-        self._kill_at_s = None if seconds is None else time.monotonic() + seconds
-
     def steps_s(self) -> dict[str, float]:
         """How long the steps of the pipeline's batches took, on average."""
         names = self._steps[0] if self._steps else {}
@@ -183,7 +196,7 @@ class Follower:
 
     def _look(self) -> None:
         if self._kill_at_s is not None and time.monotonic() > self._kill_at_s:
-            self._kill_at_s = None
+            self._kill_at_s = None  # as if the kernel had needed its memory
             for process in psutil.Process(read_pulse(self._stack.settings)["pid"]).children(recursive=True):
                 process.kill()
             self._say("killed Spark's JVM")
@@ -199,7 +212,7 @@ class Follower:
                 raise ServiceError(f"{program.name} ended.\n{tail(program.log)}")
 
 
-def feeder_of(settings: Settings, load: Load) -> Program:
+def _feeder_of(settings: Settings, load: Load) -> Program:
     """The program that sends the load; it ends by itself."""
     seconds = load.warm_up_s + load.seconds
     flags = [f"--rate={load.rate_per_s}", f"--seconds={seconds}", f"--seed={load.seed}"]
@@ -212,5 +225,5 @@ def _rest_s(usage: Usage) -> float:
     return machine_cpu_s() - own_cpu_s() - sum(usage.cpu_s().values())
 
 
-def rounded(values: tuple[float, ...]) -> list[float]:
+def _rounded(values: tuple[float, ...]) -> list[float]:
     return [round(value, 2) for value in values]

@@ -35,16 +35,8 @@ def run_job(layer: str, follow: Follow, description: str, also: tuple[str, ...] 
     sys.exit(in_session(layer, (layer, *also), work))
 
 
-def in_session(
-    name: str,
-    layers: tuple[str, ...],
-    work: Callable[[SparkSession, Settings, Stop], None],
-    extra: dict[str, str] | None = None,
-) -> int:
-    """Does the work as the one writer of these layers. Out: the process's exit code.
-
-    :param extra: of the session's configuration.
-    """
+def in_session(name: str, layers: tuple[str, ...], work: Callable[[SparkSession, Settings, Stop], None]) -> int:
+    """Does the work as the one writer of these layers. Out: the process's exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     for noisy in ("kafka", "py4j"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -54,7 +46,7 @@ def in_session(
         settings = load_settings()
         with writer_of(layers, settings):
             log.info("%s: starting Spark", name)
-            with spark_session(f"storefront {name}", settings, extra) as spark:
+            with spark_session(f"storefront {name}", settings) as spark:
                 work(spark, settings, stop)
     except LakehouseError as error:
         log.error("%s: %s", name, error)

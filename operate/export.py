@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 
 from dashboards.datasource import Live
@@ -17,7 +17,7 @@ from dashboards.files import HYPER, PACKAGE, check_folder, check_free, write_doc
 from lakehouse.errors import InputError, ServiceError
 from lakehouse.settings import Settings
 from operate.services.postgres import PostgresServer
-from serving.store import BI
+from serving.store import as_reader
 
 
 def export_tableau(settings: Settings, folder: Path, host: str, port: int, console: Console) -> int:
@@ -73,10 +73,8 @@ def reader_dsn(settings: Settings) -> str:
 
     :raises ServiceError: no store is named, and none was ever started in this home.
     """
-    dsn, password = settings.postgres_dsn.get_secret_value(), settings.bi_password.get_secret_value()
-    if not dsn:
-        return PostgresServer(settings).bi_dsn
-    return make_conninfo(dsn, user=BI, password=password) if password else dsn
+    dsn = settings.postgres_dsn.get_secret_value()
+    return (as_reader(settings) or dsn) if dsn else PostgresServer(settings).bi_dsn
 
 
 def store_place(settings: Settings, host: str, port: int) -> Live:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -45,13 +45,19 @@ def page_url(settings: Settings) -> str:
     return ""
 
 
+def page_state(settings: Settings) -> dict[str, Any]:
+    """What the page's server says of itself; empty when it does not answer."""
+    with (
+        suppress(OSError, ValueError),
+        urllib.request.urlopen(f"{page_url(settings)}/state", timeout=_ANSWER_S) as said,
+    ):
+        return dict(json.load(said))
+    return {}
+
+
 def is_answering(settings: Settings) -> bool:
     """Is the page served?"""
-    try:
-        with urllib.request.urlopen(f"{page_url(settings)}/state", timeout=_ANSWER_S) as response:
-            return "is_well" in json.load(response)
-    except (OSError, ValueError, urllib.error.URLError):
-        return False
+    return "is_well" in page_state(settings)
 
 
 def live(settings: Settings, say: Say) -> int:

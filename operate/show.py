@@ -21,11 +21,10 @@ from operate.audit import audit
 from operate.lake import commits_of, dicts_of, open_table, query
 from operate.store_access import how_to_connect
 from operate.summary import show_audit
-from serving.state import read_state
+from serving.state import read_state, silent_s
 from silver.quality import newest, out_of_band, totals
 
 _CELL = 60
-_SILENT_S = 30.0
 _SPAN = ((min, "first_event_at"), (max, "last_event_at"))
 
 
@@ -113,9 +112,9 @@ def status(settings: Settings, as_json: bool, console: Console) -> int:
 
 
 def _said(served: dict[str, Any]) -> str:
-    """What the sink says of itself; it says something every second, or every few while it waits."""
-    silent_s = time.time() - served["written_at_s"]
-    return served["state"] if silent_s < _SILENT_S else f"{served['state']}, but silent for {silent_s:.0f} s"
+    """What the sink says of itself."""
+    since_s = silent_s(served, time.time())
+    return f"{served['state']}, but silent for {since_s:.0f} s" if since_s else str(served["state"])
 
 
 def _quality(settings: Settings) -> dict[str, Any]:

@@ -152,6 +152,10 @@ class Stack:
     def start_all(self, with_source: bool = True, with_rounds: bool = True) -> None:
         """Kafka, Spark and PostgreSQL start side by side; the pipeline waits for its topics."""
         self.start_kafka()
+        self.start_beside_kafka(with_source, with_rounds)
+
+    def start_beside_kafka(self, with_source: bool = True, with_rounds: bool = True) -> None:
+        """All else, where Kafka runs or starts."""
         self.start_pipeline()
         self.start_postgres()
         self.wait_for_kafka()

@@ -14,7 +14,7 @@ from lakehouse.settings import Settings
 from serving.merge import Incoming
 
 _KEPT = 10_000
-_EVERY_S = 1.0
+_EVERY_S, _SILENT_S = 1.0, 30.0
 
 
 def state_file(settings: Settings, name: str = "1") -> Path:
@@ -27,6 +27,14 @@ def read_state(settings: Settings, name: str = "1") -> dict[str, Any]:
         return dict(json.loads(state_file(settings, name).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
+
+
+def silent_s(state: dict[str, Any], now_s: float) -> float:
+    """For how long a running sink has said nothing, if that is too long; else 0. It says something every second, or
+    every few while it waits.
+    """
+    passed_s = now_s - state["written_at_s"]
+    return passed_s if passed_s > _SILENT_S else 0.0
 
 
 class State:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 from psycopg import Connection, sql
+from psycopg.conninfo import make_conninfo
 from pyspark.sql.types import (
     ArrayType,
     BooleanType,
@@ -20,6 +21,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
+from lakehouse.settings import Settings
 from lakehouse.tables import PUBLISHED, Table
 
 BI = "bi"
@@ -86,6 +88,12 @@ def columns_of(table: Table) -> sql.Composed:
     """`name kind, ...` of all columns."""
     parts = (sql.SQL("{} {}").format(sql.Identifier(each.name), kind_of(each.dataType)) for each in table.schema.fields)
     return sql.SQL(", ").join(parts)
+
+
+def as_reader(settings: Settings) -> str:
+    """How the role that reads connects to the server that is given; empty without one, or without its password."""
+    dsn, password = settings.postgres_dsn.get_secret_value(), settings.bi_password.get_secret_value()
+    return make_conninfo(dsn, user=BI, password=password) if dsn and password else ""
 
 
 def prepare_store(connection: Connection[Any], bi_password: str) -> None:

@@ -10,14 +10,13 @@ import signal
 import sys
 
 import uvicorn
-from psycopg.conninfo import make_conninfo
 
 from lakehouse.errors import LakehouseError, SettingError
 from lakehouse.settings import Settings, load_settings
 from serving.live.board import Board
 from serving.live.follow import Feed
 from serving.live.web import make_app
-from serving.store import BI
+from serving.store import BI, as_reader
 
 log = logging.getLogger("lakehouse")
 
@@ -30,12 +29,9 @@ def reader_dsn(settings: Settings) -> str:
 
     :raises SettingError: neither that is given, nor what it can be made of.
     """
-    given = settings.live_dsn.get_secret_value()
-    if given:
-        return given
-    server, password = settings.postgres_dsn.get_secret_value(), settings.bi_password.get_secret_value()
-    if server and password:
-        return make_conninfo(server, user=BI, password=password)
+    found = settings.live_dsn.get_secret_value() or as_reader(settings)
+    if found:
+        return found
     raise SettingError(
         "The page has no role to read with.",
         f"LAKEHOUSE_LIVE_DSN, or LAKEHOUSE_POSTGRES_DSN and LAKEHOUSE_BI_PASSWORD, for the role `{BI}`",

@@ -236,7 +236,7 @@ class Sales:
 
     async def panels(self) -> dict[str, Any]:
         """`clock`, `sales`, `top` and `freshness`, as of what was read."""
-        top = {name: self._sums.top(name, TOP) for name in (*SPANS, TODAY)} if self._clock else {}
+        top = {name: self._sums.top(name, TOP) for name in SPANS} if self._clock else {}
         await self._learn({sold.product_id for each in top.values() for sold in each})
         return {
             "clock": self._told_clock(),

@@ -8,9 +8,7 @@ import psutil
 
 from lakehouse.pulse import is_running, read_pulse
 from lakehouse.settings import Settings
-from serving.state import read_state
-
-_SILENT_S = 30.0
+from serving.state import read_state, silent_s
 
 
 def health(settings: Settings, now_s: float) -> list[dict[str, str]]:
@@ -38,7 +36,6 @@ def _sink(state: dict[str, Any], now_s: float) -> str:
         return ""
     if not psutil.pid_exists(state["pid"]):
         return "is not running"
-    silent_s = now_s - state["written_at_s"]
-    if silent_s > _SILENT_S:
-        return f"has been silent for {silent_s:.0f} s"
+    if since_s := silent_s(state, now_s):
+        return f"has been silent for {since_s:.0f} s"
     return "" if state["state"] == "serving" else f"is {state['state']}"
