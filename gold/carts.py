@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from gold.abandoned_carts import abandoned_carts, bought, recovers
+from gold.touched import Touched
 from lakehouse import commits
 from lakehouse.clock import at_us, store_now, us_of
 from lakehouse.errors import ServiceError
 from lakehouse.offsets import held_offsets
-from lakehouse.publication import gone_keys, publish_committed
-from lakehouse.revisions import keys_gone, on_days, revised
+from lakehouse.publication import changes, publish_committed
+from lakehouse.revisions import on_days, revised
 from lakehouse.settings import Settings
 from lakehouse.tables import (
     BRONZE_EVENTS,
@@ -28,6 +30,8 @@ from lakehouse.tables import (
     Table,
 )
 from lakehouse.topics import Topics
+
+_CODE, _WHOLE_STAGE = "spark.sql.codegen.factoryMode", "spark.sql.codegen.wholeStage"
 
 _QUIET = timedelta(seconds=15)
 """Without a record for so long, it is looked up whether any waits in Kafka."""
@@ -46,6 +50,7 @@ class Carts:
         # A session of its own: rounds run beside the batches.
         self._spark, self._settings, self._topics = spark.newSession(), settings, topics
         self._all_is_read = all_is_read
+        self._touched = Touched(self._spark, settings)
         self._note: commits.Note | None = None
 
     def round(self) -> int:
@@ -70,20 +75,22 @@ class Carts:
         if days == []:
             self._note |= read
             return 0
+        # Each round has a clock of its own in its plan; to compile that took longer than to run it on a few days.
+        self._spark.conf.set(_CODE, "FALLBACK" if days is None else "NO_CODEGEN")
+        self._spark.conf.set(_WHOLE_STAGE, str(days is None).lower())
         old = self._on(GOLD_ABANDONED_CARTS, None, days)
         revision, made_at = self._note.get("revision", 0) + 1, datetime.now(UTC)
         sessions = self._with_now(self._on(SILVER_SESSIONS, upto, days), read_version, events, now)
         facts = abandoned_carts(sessions, self._orders(orders, days), F.col("now"), self._settings)
         rows = revised(facts, old, GOLD_ABANDONED_CARTS, revision, made_at).persist()
-        changed = rows.where(F.col("revision") == revision).count()
-        gone = gone_keys(keys_gone(old, rows, GOLD_ABANDONED_CARTS), GOLD_ABANDONED_CARTS)
+        changed, gone = changes(rows, old, GOLD_ABANDONED_CARTS, revision)
         self._note |= read
-        if changed or gone:
+        if changed.num_rows or gone:
             self._note |= {"revision": revision, "days": days, "gone": gone}
             commits.replace(rows, GOLD_ABANDONED_CARTS, self._settings, self._note, days)
-            self._publish()
+            self._publish(changed)
         rows.unpersist()
-        return changed + len(gone)
+        return changed.num_rows + len(gone)
 
     def _now(self, silver_version: int) -> datetime | None:
         """The store clock, but no later than what a version of silver.events has read: what happened since may wait in
@@ -100,17 +107,16 @@ class Carts:
 
     def _with_now(self, sessions: DataFrame, read_version: int, events: int, now: datetime) -> DataFrame:
         """In: rows of silver.sessions, which has read silver.events up to a version. Out: the same, with the clock by
-        which each cart is judged: one that has events beyond that version, by the clock of that version.
+        which each cart is judged: of one that has events beyond that version, the first of them, since it was left
+        alone until then.
         """
         if events <= read_version:
             return sessions.withColumn("now", F.lit(now))
-        newer, _ = commits.added_rows(self._spark, SILVER_EVENTS, self._settings, read_version, events)
+        touched = self._touched.beyond(read_version, events)
         session = F.coalesce("user_session", F.lit(""))
-        ahead = newer.where(F.col("event_type") != "view").select(F.col("user_id").alias("who"), session.alias("which"))
-        is_ahead = (F.col("user_id") == F.col("who")) & (session == F.col("which"))
-        before = self._now(read_version) or now
-        joined = sessions.join(F.broadcast(ahead.distinct()), is_ahead, how="left")
-        return joined.withColumn("now", F.when(F.col("who").isNotNull(), F.lit(before)).otherwise(F.lit(now)))
+        is_touched = (F.col("user_id") == F.col("who")) & (session == F.col("which"))
+        joined = sessions.join(F.broadcast(touched), is_touched, how="left")
+        return joined.withColumn("now", F.least("touched_at", F.lit(now)))
 
     def _days(self, upto: int, orders: int, now: datetime) -> list[str] | None:
         """The days of sessions whose carts may be others than they were: changed sessions, carts that have come to be
@@ -150,9 +156,11 @@ class Carts:
         orders = commits.read_table(self._spark, GOLD_ORDERS, self._settings, max(version, 0))
         return orders if days is None else orders.where(F.col("ordered_on") >= F.lit(min(days)).cast("date"))
 
-    def _publish(self) -> None:
+    def _publish(self, changed: pa.Table | None = None) -> None:
         assert self._note is not None
-        self._note = publish_committed(self._spark, self._settings, self._topics, GOLD_ABANDONED_CARTS, self._note)
+        self._note = publish_committed(
+            self._spark, self._settings, self._topics, GOLD_ABANDONED_CARTS, self._note, changed
+        )
 
     def _on(self, table: Table, version: int | None, days: list[str] | None) -> DataFrame:
         rows = commits.read_table(self._spark, table, self._settings, version)

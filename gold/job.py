@@ -40,7 +40,7 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop, once: bool) -> N
     topics = GoldTopics(settings)
     aggregation, ledger = Aggregation(spark, settings, topics), Ledger(spark, settings, topics)
     carts = Carts(spark, settings, topics, lambda: all_is_read(spark, settings))
-    with in_rounds((carts.round,), settings.carts_s, stop):
+    with in_rounds((carts.round,), settings.carts_s, stop, is_urgent=True):
         aggregate(spark, settings, aggregation, (aggregation.upsert, ledger.round), stop, once)
 
 
@@ -49,5 +49,5 @@ if __name__ == "__main__":
         "gold",
         follow,
         description="Aggregate silver.events into the tables of gold and publish each change.",
-        also=("ledger",),
+        also=("ledger", "carts"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -38,16 +39,20 @@ def alongside(work: Callable[[Stop], None], stop: Stop) -> Iterator[None]:
 
 
 @contextmanager
-def in_rounds(works: tuple[Work, ...], every_s: float, stop: Stop) -> Iterator[None]:
+def in_rounds(works: tuple[Work, ...], every_s: float, stop: Stop, is_urgent: bool = False) -> Iterator[None]:
     """Does the works at most every so often while the block runs, and once more at its end.
 
     A work that fails sets `stop`, so that the stream in the block ends; its error is raised when the block is left.
+
+    :param is_urgent: the time counts from the start of a round, not from its end: slow rounds follow without a rest.
     """
     ended = threading.Event()
     errors: list[BaseException] = []
 
     def rounds() -> None:
-        while not ended.wait(every_s):
+        rest_s = every_s
+        while not ended.wait(rest_s):
+            began_s = time.monotonic()
             try:
                 for work in works:
                     work()
@@ -55,6 +60,8 @@ def in_rounds(works: tuple[Work, ...], every_s: float, stop: Stop) -> Iterator[N
                 errors.append(error)
                 stop.set()
                 return
+            if is_urgent:
+                rest_s = max(0.0, began_s + every_s - time.monotonic())
 
     thread = threading.Thread(target=rounds, name="rounds", daemon=True)
     thread.start()

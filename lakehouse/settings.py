@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     rounds_memory_mb: int = Field(
         1536,
         ge=512,
-        description="Heap of the driver that keeps sessions, carts and gold's slower tables in `lakehouse up`.",
+        description="Heap of each driver that keeps sessions, carts or gold's slower tables in `lakehouse up`.",
     )
     trigger_ms: int = Field(200, ge=0, description="Shortest time between the starts of two micro-batches.")
     max_batch_rows: int = Field(100_000, ge=1, description="Most Kafka records in one micro-batch.")
@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     recent_s: int = Field(1800, ge=60, description="Events this recent, by the store clock, are looked up in memory.")
     recent_rows: int = Field(1_000_000, ge=1000, description="Most events whose ids are held in memory.")
     sessions_s: float = Field(20.0, ge=0, description="Shortest time between two rounds of sessions.")
-    carts_s: float = Field(10.0, ge=0, description="Shortest time between two rounds of abandoned carts.")
+    carts_s: float = Field(10.0, ge=0, description="Shortest time between the starts of two rounds of carts.")
     session_gap_s: int = Field(
         1800, ge=1, description="Events without a session that are so far apart are of two sessions."
     )

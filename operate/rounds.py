@@ -1,15 +1,19 @@
-"""The slower tables in a process of their own: sessions, carts, and gold beyond product_sales.
+"""The slower tables in two processes of their own: sessions and gold beyond product_sales in one, carts in the other.
 
-They share the machine with the sales and wait for them: this process gives way to all others, and when it dies
-or is busy no sale is late (docs/decisions/0017-rounds-apart.md).
+They share the machine with the sales and wait for them: when these die or are busy no sale is late. Carts, which have a
+promise to keep, go before the rest (docs/decisions/0017-rounds-apart.md).
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -25,37 +29,65 @@ from lakehouse.tables import SILVER_EVENTS
 from lakehouse.topics import GoldTopics
 from silver.visits import Visits
 
-WRITES = ("sessions", "ledger")
-
-_LOOK_S, _NICENESS = 0.5, 10
+_LOOK_S = 0.5
 
 log = logging.getLogger("lakehouse")
 
+Works = Callable[[SparkSession, Settings, Stop], tuple[AbstractContextManager[None], ...]]
 
-def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
-    """Keeps the tables up with silver.events until stopped; then takes in what is left."""
-    if not _is_there_to_go_on(spark, settings, stop):
-        return
+
+@dataclass(frozen=True)
+class Group:
+    """What one process does.
+
+    :param writes: the tables it is the one writer of, as locks name them.
+    :param niceness: how far it gives way.
+    :param works: begins the works. At the end each takes in what is left, from the last to the first.
+    """
+
+    writes: tuple[str, ...]
+    niceness: int
+    works: Works
+
+
+def _slow(spark: SparkSession, settings: Settings, stop: Stop) -> tuple[AbstractContextManager[None], ...]:
     topics = GoldTopics(settings)
     ledger = Ledger(spark, settings, topics)
-    carts = Carts(spark, settings, topics, lambda: all_is_read(spark, settings))
-    log.info("rounds: running")
-    # At the end each takes in what is left, from the inside out.
-    with (
-        in_rounds((carts.round,), settings.carts_s, stop),
+    return (
         in_rounds((ledger.round,), settings.round_s, stop),
         alongside(lambda own: Visits(spark, settings, topics).follow(own, once=False), stop),
-    ):
+    )
+
+
+def _carts(spark: SparkSession, settings: Settings, stop: Stop) -> tuple[AbstractContextManager[None], ...]:
+    carts = Carts(spark, settings, GoldTopics(settings), lambda: all_is_read(spark, settings))
+    return (in_rounds((carts.round,), settings.carts_s, stop, is_urgent=True),)
+
+
+GROUPS = {"rounds": Group(("sessions", "ledger"), 10, _slow), "carts": Group(("carts",), 5, _carts)}
+"""The processes by name."""
+
+WRITES = tuple(name for group in GROUPS.values() for name in group.writes)
+
+
+def follow(group: Group, spark: SparkSession, settings: Settings, stop: Stop) -> None:
+    """Keeps the tables of a group up with silver.events until stopped; then takes in what is left."""
+    if not _is_there_to_go_on(spark, settings, stop):
+        return
+    with ExitStack() as until_stopped:
+        for work in group.works(spark, settings, stop):
+            until_stopped.enter_context(work)
+        log.info("running")
         while not stop.wait(_LOOK_S):
             pass
 
 
-def _give_way() -> None:
+def _give_way(niceness: int) -> None:
     """To all other programs, with all that is started from here."""
-    os.nice(_NICENESS)
+    os.nice(niceness)
     # Linux may share the processors among sessions first, and each program of ours is one: then niceness counts within.
     with suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(_NICENESS), encoding="ascii")
+        Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
 
 
 def _is_there_to_go_on(spark: SparkSession, settings: Settings, stop: Stop) -> bool:
@@ -69,6 +101,14 @@ def _is_there_to_go_on(spark: SparkSession, settings: Settings, stop: Stop) -> b
             return False
 
 
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m operate.rounds", description="Keeps the slower tables.")
+    parser.add_argument("name", choices=GROUPS, help="which of them")
+    name = parser.parse_args().name
+    group = GROUPS[name]
+    _give_way(group.niceness)
+    return in_session(name, group.writes, partial(follow, group))
+
+
 if __name__ == "__main__":
-    _give_way()
-    sys.exit(in_session("rounds", WRITES, follow))
+    sys.exit(main())

@@ -28,6 +28,9 @@ _KAFKA_START_S, _POSTGRES_START_S, _PIPELINE_START_S, _PAGE_START_S, _DRAIN_S = 
 
 PAGE = "live page"
 
+_ROUNDS = ("rounds", "carts")
+"""Processes of operate.rounds, in the order in which they are stopped: carts are made of what the rounds keep."""
+
 
 class Stack:
     """The programs of a run, under one supervisor. Its settings name the broker that is used."""
@@ -120,20 +123,21 @@ class Stack:
         )
 
     def start_rounds(self) -> None:
-        """Once the pipeline runs, which has the better right to the machine."""
+        """What keeps the slower tables, once the pipeline runs, which has the better right to the machine."""
         settings = self.settings.model_copy(
             update={"driver_memory_mb": self.settings.rounds_memory_mb, "master": _roomy(self.settings.master)}
         )
-        self.supervisor.start(
-            Program(
-                "rounds",
-                [sys.executable, "-m", "operate.rounds"],
-                self.settings.logs / "rounds.log",
-                settings.as_environment(),
-                stop_timeout_s=180.0,
-                gives_way=True,
+        for name in _ROUNDS:
+            self.supervisor.start(
+                Program(
+                    name,
+                    [sys.executable, "-m", "operate.rounds", name],
+                    self.settings.logs / f"{name}.log",
+                    settings.as_environment(),
+                    stop_timeout_s=180.0,
+                    gives_way=True,
+                )
             )
-        )
 
     def start_source(self) -> None:
         """Once Kafka is there: what is put into the input folder is sent."""
@@ -171,7 +175,8 @@ class Stack:
     def stop_pipeline(self) -> None:
         """The pipeline writes what it has published, the rounds take that in, and the sink serves it all."""
         self.supervisor.stop("pipeline")
-        self.supervisor.stop("rounds")
+        for name in _ROUNDS:
+            self.supervisor.stop(name)
         end_s = time.monotonic() + _DRAIN_S
         while self.supervisor.is_started("sink") and time.monotonic() < end_s:
             try:

@@ -124,6 +124,7 @@ def _plan(
         lambda: kill_beside(stage, chance, "PostgreSQL"),
         lambda: kill_beside(stage, chance, "sink"),
         lambda: kill_beside(stage, chance, "rounds"),
+        lambda: kill_beside(stage, chance, "carts"),
         lambda: take_postgres_away(stage, chance, SHORT_AWAY_S if short else LONG_AWAY_S),
     )
     for one in others:
@@ -141,7 +142,8 @@ def _disturbed(stage: Stage, plan: Sequence[Disturbance]) -> Iterator[Check]:
 
 def _compared(stage: Stage, sendings: Sequence[Sending]) -> Iterator[Check]:
     stage.drain()
-    stage.wait_for(lambda: stage.process("rounds") is not None, "the rounds, to take in what is left", 90.0)
+    for name in ("rounds", "carts"):
+        stage.wait_for(lambda name=name: stage.process(name) is not None, f"{name}, to take in what is left", 90.0)  # type: ignore[misc]
     stage.say("all is read; the pipeline is stopped, then compared with the plain calculation")
     refused = len(stage.feed.refused)
     yield check("feed: all acknowledged", not refused, acknowledged=stage.feed.acknowledged, refused=refused)

@@ -138,6 +138,32 @@ def test_a_cart_is_recovered_abandoned_again_and_withdrawn(lake: Lake, only: Cal
     assert lake.topic.gone[GOLD_ABANDONED_CARTS]
 
 
+def test_while_sessions_are_behind_a_cart_is_judged_by_the_event_that_touched_it(
+    lake: Lake, only: Callable[..., None]
+) -> None:
+    only(GOLD_ORDERS)
+    at = "2019-10-01 {} UTC".format
+
+    def cart(session: str, time_: str) -> Fields:
+        return event(event_type="cart", event_time=at(time_), user_id=ord(session), user_session=session)
+
+    def left(*values: Fields, offset: int) -> list[tuple[str, str]]:
+        fed(lake, list(values), offset)
+        lake.leave()
+        lake.assert_published(GOLD_ABANDONED_CARTS)
+        found = lake.rows(GOLD_ABANDONED_CARTS, "user_session", "abandoned_at")
+        return [(session, str(abandoned_at)[11:16]) for session, abandoned_at in found]
+
+    fed(lake, [cart("s", "10:00:00"), cart("t", "10:05:00"), cart("u", "10:10:00")], 0)
+    lake.visit()
+    lake.keep()
+    # Sessions take in no more. `t` is touched in time; `s` after it was left, which withdraws nothing.
+    assert left(cart("t", "10:20:00"), offset=10) == []
+    assert left(event(event_time=at("10:36:00")), offset=20) == [("s", "10:30")]
+    assert left(cart("s", "10:37:00"), event(event_time=at("10:41:00")), offset=30) == [("s", "10:30"), ("u", "10:40")]
+    assert not lake.topic.gone[GOLD_ABANDONED_CARTS]
+
+
 # Over 30 s: a round is killed at each of its steps, and each time the next process goes on.
 def test_killed_between_any_two_steps_the_next_process_goes_on(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, only: Callable[..., None], file_by_file: None

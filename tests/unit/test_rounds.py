@@ -1,0 +1,52 @@
+"""Work in rounds: how long it rests between them, and what becomes of its errors."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from lakehouse.rounds import in_rounds
+from lakehouse.streams import Stop
+
+_EVERY_S = 0.4
+
+
+@pytest.mark.parametrize(("is_urgent", "least_s", "most_s"), [(True, 0.0, _EVERY_S / 2), (False, _EVERY_S, 60.0)])
+def test_slow_rounds_rest_unless_they_are_urgent(is_urgent: bool, least_s: float, most_s: float) -> None:
+    ends_s, rests_s, enough = list[float](), list[float](), threading.Event()
+
+    def work() -> None:
+        rests_s.extend(time.monotonic() - end_s for end_s in ends_s[-1:])
+        threading.Event().wait(_EVERY_S)
+        ends_s.append(time.monotonic())
+        if len(ends_s) == 3:
+            enough.set()
+
+    with in_rounds((work,), _EVERY_S, Stop(), is_urgent):
+        assert enough.wait(60.0)
+    assert least_s <= min(rests_s[:2]) < most_s
+
+
+def test_an_urgent_round_that_is_quick_waits_for_its_time() -> None:
+    begins_s, enough = list[float](), threading.Event()
+
+    def work() -> None:
+        begins_s.append(time.monotonic())
+        if len(begins_s) == 2:
+            enough.set()
+
+    with in_rounds((work,), _EVERY_S, Stop(), is_urgent=True):
+        assert enough.wait(60.0)
+    assert begins_s[1] - begins_s[0] > _EVERY_S * 0.9
+
+
+def test_work_that_fails_stops_the_stream_and_raises_its_error_at_the_end() -> None:
+    stop = Stop()
+
+    def work() -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"), in_rounds((work,), 0.0, stop):
+        assert stop.wait(60.0)
