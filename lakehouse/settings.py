@@ -56,6 +56,10 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="How the live page reads PostgreSQL. Empty: as `bi`, the server given or embedded.",
     )
+    mlflow_tracking_uri: str = Field(
+        "", description="MLflow that keeps runs and models. Empty: the embedded one of the home folder."
+    )
+    mlflow_port: int = Field(0, ge=0, le=65535, description="Port of the embedded MLflow. 0: a free one.")
     topic_partitions: int = Field(4, ge=1, description="Partitions of each topic, when the embedded broker makes it.")
     master: str = Field("local[*]", description="Spark master of jobs that are not started by spark-submit.")
     driver_memory_mb: int = Field(
@@ -140,6 +144,16 @@ class Settings(BaseSettings):
             return Path(self.archive_folder).absolute()
         lake = self.lake_url.removeprefix("file://")
         return self.home / "archive" if "://" in lake else Path(lake).absolute() / "_archive"
+
+    @property
+    def mlflow_folder(self) -> Path:
+        """Of the embedded MLflow."""
+        return self.home / "mlflow"
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Where runs and models are kept."""
+        return self.mlflow_tracking_uri or f"sqlite:///{self.mlflow_folder / 'mlflow.db'}"
 
     @property
     def logs(self) -> Path:

@@ -41,7 +41,7 @@ def demo(settings: Settings, minutes: float, rate_per_s: float, seed: int, files
             screen.say("Starting Kafka, PostgreSQL and Spark ...")
             stack.start_all(with_source=False)  # the feeder is one itself
             screen.say(f"Running after {time.monotonic() - began_s:.0f} s. Kafka: {stack.settings.kafka_bootstrap}")
-            for line in (*stack.live_page(), *how_to_connect(stack.settings)):
+            for line in (*stack.live_page(), *stack.mlflow(), *how_to_connect(stack.settings)):
                 screen.say(line)
             run = _Run(stack, screen, stop, began_s)
             with screen:

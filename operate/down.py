@@ -14,7 +14,20 @@ from lakehouse.settings import Settings
 from operate.supervisor import end_leftovers
 
 _STOP_S = 90.0
-_OURS = ("archive", "days", "days.part", "input", "kafka", "lake", "live", "logs", "postgres", "run", "thrift")
+_OURS = [
+    "archive",
+    "days",
+    "days.part",
+    "input",
+    "kafka",
+    "lake",
+    "live",
+    "logs",
+    "mlflow",
+    "postgres",
+    "run",
+    "thrift",
+]
 
 
 def down(settings: Settings, wipe: bool, yes: bool, console: Console) -> int:

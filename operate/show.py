@@ -19,6 +19,7 @@ from lakehouse.wire import plain
 from operate import live
 from operate.audit import audit
 from operate.lake import commits_of, dicts_of, open_table, query
+from operate.services.mlflow import MlflowServer
 from operate.store_access import how_to_connect
 from operate.summary import show_audit
 from serving.state import read_state, silent_s
@@ -96,6 +97,9 @@ def status(settings: Settings, as_json: bool, console: Console) -> int:
         state |= {f"serving_{name}": served[name] for name in ("lag", "reason", "payment_to_row") if served.get(name)}
     if live.page_url(settings):
         state["live_page"] = live.page_url(settings) if live.is_answering(settings) else "not running"
+    server = MlflowServer(settings)
+    if settings.mlflow_tracking_uri or server.url:
+        state["mlflow"] = settings.mlflow_tracking_uri or (server.url if server.is_ready() else "not running")
     for line in how_to_connect(settings):
         state["sql"] = line
     quality = _quality(settings)

@@ -1,4 +1,4 @@
-"""What `lakehouse up` runs: Kafka and PostgreSQL unless given, pipeline, rounds, file source, sink, live page."""
+"""What `lakehouse up` runs: Kafka, PostgreSQL, MLflow unless given, pipeline, rounds, file source, sink, live page."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from lakehouse.streams import Stop
 from operate import live
 from operate.served import lag
 from operate.services.kafka import KafkaBroker
+from operate.services.mlflow import MlflowServer
 from operate.services.postgres import STOP_SIGNAL, PostgresServer
 from operate.services.topics import ensure_topics
 from operate.store_access import how_to_connect
@@ -27,6 +28,7 @@ from serving.state import state_file
 _KAFKA_START_S, _POSTGRES_START_S, _PIPELINE_START_S, _PAGE_START_S, _DRAIN_S = 60.0, 60.0, 180.0, 60.0, 20.0
 
 PAGE = "live page"
+MLFLOW = "MLflow"
 
 _ROUNDS = ("rounds", "carts")
 """Processes of operate.rounds, in the order in which they are stopped: carts are made of what the rounds keep."""
@@ -102,6 +104,26 @@ class Stack:
             )
         )
 
+    def start_mlflow(self) -> None:
+        """Shows the embedded store of runs. Without the extra `ml` it is left out."""
+        server = MlflowServer(self.settings)
+        if self.settings.mlflow_tracking_uri:
+            return
+        try:
+            notes = server.prepare()
+        except SettingError as error:
+            self._say(f"no MLflow: {error}")
+            return
+        for line in notes:
+            self._say(line)
+        self.supervisor.start(Program(MLFLOW, server.command(), server.output, server.environment()))
+
+    def mlflow(self) -> list[str]:
+        """Out: where MLflow is, as a line; none without one. It is not waited for: it takes its time to start."""
+        if self.settings.mlflow_tracking_uri:
+            return [f"MLflow: {self.settings.mlflow_tracking_uri}"]
+        return [f"MLflow: {MlflowServer(self.settings).url}"] if self.supervisor.is_started(MLFLOW) else []
+
     def live_page(self) -> list[str]:
         """Waits for the page. Out: where it is, as a line; none without a page."""
         if not self.supervisor.is_started(PAGE):
@@ -171,6 +193,7 @@ class Stack:
         self.wait_for_pipeline()
         if with_rounds:
             self.start_rounds()
+            self.start_mlflow()
 
     def stop_pipeline(self) -> None:
         """The pipeline writes what it has published, the rounds take that in, and the sink serves it all."""
@@ -262,7 +285,7 @@ def up(settings: Settings, say: Say) -> int:
             say("starting Kafka, PostgreSQL and Spark")
             stack.start_all()
             say(f"running. Kafka: {stack.settings.kafka_bootstrap}  lake: {settings.lake_url}  logs: {settings.logs}")
-            for line in (*stack.live_page(), *how_to_connect(stack.settings)):
+            for line in (*stack.live_page(), *stack.mlflow(), *how_to_connect(stack.settings)):
                 say(line)
             say(f"CSV files that are put into {settings.input_path} are read")
             say("Ctrl-C stops it; `lakehouse status` and `lakehouse audit` work beside it")
