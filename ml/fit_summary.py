@@ -18,9 +18,9 @@ VALUE = "monetary_value"
 
 
 def fit_summary(file: Path, warn: Callable[[str], None]) -> dict[str, Any]:
-    """In: a CSV file, one row per customer: frequency, recency, T and, where known, monetary_value; see `Summary`. Other
-    columns are ignored. Out: {"bg_nbd": {r, alpha, a, b, log_likelihood}, "gamma_gamma": {p, q, v}}, with None for
-    gamma_gamma where no value can be fitted. Alpha is in the file's unit of time, v in its unit of money.
+    """In: a CSV file, one row per customer: frequency, recency, T and, where known, monetary_value; see `Summary`.
+    Other columns are ignored. Out: {"bg_nbd": {r, alpha, a, b, log_likelihood}, "gamma_gamma": {p, q, v}}, with None
+    for gamma_gamma where no value can be fitted. Alpha is in the file's unit of time, v in its unit of money.
 
     :param warn: is told, in sentences, what makes the numbers doubtful.
     :raises InputError: the file is missing, empty, or has what cannot be true; with the line.

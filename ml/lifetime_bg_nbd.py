@@ -1,4 +1,5 @@
-"""BG/NBD: how many more times a customer will buy. Fader, Hardie and Lee (2005), "Counting Your Customers" the Easy Way.
+"""BG/NBD: how many more times a customer will buy. Fader, Hardie and Lee (2005), "'Counting Your Customers' the Easy
+Way: An Alternative to the Pareto/NBD Model", Marketing Science 24(2).
 
 While alive a customer buys at a rate lambda of its own, from Gamma(r, rate alpha). After each repeat order it leaves
 for good with a probability p of its own, from Beta(a, b).
@@ -52,7 +53,7 @@ class BgNbd:
 
         A customer who is alive has lambda from Gamma(r + x, rate alpha + T) and p from Beta(a, b + x), independently.
         """
-        x = summary.frequency
+        x = summary.frequency.astype(np.float64)
         in_horizon = horizon / (self.alpha + summary.age + horizon)
         return Purchases(self.probability_alive(summary), self.r + x, in_horizon, self.a, self.b + x)
 

@@ -78,7 +78,9 @@ def maximise(
     end = float(np.log(LIMIT))
     bounds = [(-end, end)] * len(names)
     options = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 2_000, "maxfun": 4_000, "maxcor": 20}
-    found = [minimize(loss, np.log(start), jac=True, method="L-BFGS-B", bounds=bounds, options=options) for start in starts]
+    found = [
+        minimize(loss, np.log(start), jac=True, method="L-BFGS-B", bounds=bounds, options=options) for start in starts
+    ]
     best = min(found, key=lambda each: float(each.fun) if np.isfinite(each.fun) else np.inf)
     at = np.asarray(best.x, dtype=np.float64)
     gradient = loss(at)[1]

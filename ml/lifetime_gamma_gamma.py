@@ -36,7 +36,7 @@ class GammaGamma:
         value they are those of all customers, q and v.
         """
         orders, mean = summary.valued_repeats()
-        return self.q + self.p * orders, self.v + self.p * orders * mean
+        return self.q + self.p * orders.astype(np.float64), self.v + orders * mean
 
     def expected_value(self, summary: Summary) -> Floats:
         """Of each customer's next order; equation 5 of the note. NaN where it is infinite: q + p x at most 1."""
@@ -72,7 +72,7 @@ def fit_gamma_gamma(summary: Summary) -> Fit:
     log_parameters = fit.log_parameters + np.array([0.0, 0.0, np.log(scale)])
     warnings = list(fit.warnings)
     if log_parameters[1] <= 0:
-        warnings.append(f"q is {np.exp(log_parameters[1]):.3g}: up to 1, the mean value over all customers is infinite.")
+        warnings.append(f"q is {np.exp(log_parameters[1]):.3g}: up to 1, the mean over all customers is infinite.")
     worthless = int(np.count_nonzero((orders > 0) & (mean == 0)))
     if worthless:
         warnings.append(f"{worthless:,} repeat buyers with a value of 0 are left out of Gamma-Gamma's fit.")

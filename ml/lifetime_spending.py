@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -78,10 +79,10 @@ class _Terms:
         count = np.repeat([k for k, _, _ in found], [len(who) for _, who, _ in found])
         # Who is still there at k + 1 is there at k: P(K = k) is one tail less the next.
         weight, start = tail.copy(), 0
-        for (_, who, _), (_, later, next_tail) in zip(found, found[1:], strict=False):
+        for (_, who, _), (_, later, next_tail) in pairwise(found):
             weight[start + np.searchsorted(who, later)] -= next_tail
             start += len(who)
-        nothing = 1.0 - np.bincount(row, weight, len(rows))
+        nothing = 1.0 - _sums(row, weight, len(rows))
         return _Terms(row, weight, law.p * count, nothing, law.shape[rows], law.rate[rows])
 
     def only(self, keep: npt.NDArray[np.bool_]) -> _Terms:
@@ -100,7 +101,7 @@ class _Terms:
         """P(spends something, and at most `worth`) of each customer."""
         share = (worth / (self.rate + worth))[self.row]
         below = betainc(self.orders, self.shape[self.row], share)
-        return np.bincount(self.row, self.weight * below, len(self.nothing))
+        return _sums(self.row, self.weight * below, len(self.nothing))
 
     def slope(self, worth: Floats) -> Floats:
         """Of `cumulative`, by the logarithm of `worth`."""
@@ -108,11 +109,11 @@ class _Terms:
         log_rest = np.log(self.rate / (self.rate + worth))[self.row]
         shape = self.shape[self.row]
         log_slope = self.orders * log_share + shape * log_rest - betaln(self.orders, shape)
-        return np.bincount(self.row, self.weight * np.exp(log_slope), len(self.nothing))
+        return _sums(self.row, self.weight * np.exp(log_slope), len(self.nothing))
 
     def solved(self, level: float) -> Floats:
-        """Of customers whose `nothing` is below the level. Newton in a bracket, on logarithms of amount and probability:
-        these are near a straight line where the probability is small.
+        """Of customers whose `nothing` is below the level. Newton in a bracket, on logarithms of amount and
+        probability: these are near a straight line where the probability is small.
         """
         found = np.zeros(len(self.nothing))
         open_, terms = np.arange(len(found)), self
@@ -131,3 +132,7 @@ class _Terms:
                 terms = terms.only(moves)
             open_, at, low, high = open_[moves], step[moves], low[moves], high[moves]
         return found
+
+
+def _sums(row: Ints, values: Floats, rows: int) -> Floats:
+    return np.bincount(row, values, rows).astype(np.float64)

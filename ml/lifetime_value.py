@@ -28,7 +28,11 @@ FEW_REPEAT_BUYERS = 500
 
 @dataclass(frozen=True)
 class LifetimeValue:
-    """Both fits. :param gamma_gamma: None where no value can be fitted. :param warnings: of both, and of few customers."""
+    """Both fits.
+
+    :param gamma_gamma: None where no value can be fitted.
+    :param warnings: of both, and of few customers.
+    """
 
     bg_nbd: Fit
     gamma_gamma: Fit | None
