@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import minimize
+import numpy.typing as npt
+from scipy.optimize import OptimizeResult, minimize
 
 from lakehouse.errors import LakehouseError
 from ml.lifetime_summary import Floats
@@ -20,6 +21,7 @@ VAGUE = 1.0
 
 _STEP = 1e-4
 _GRADIENT = 1e-5
+_AT_END = 1e-6
 
 
 class FitError(LakehouseError):
@@ -81,22 +83,28 @@ def maximise(
     found = [
         minimize(loss, np.log(start), jac=True, method="L-BFGS-B", bounds=bounds, options=options) for start in starts
     ]
-    best = min(found, key=lambda each: float(each.fun) if np.isfinite(each.fun) else np.inf)
-    at = np.asarray(best.x, dtype=np.float64)
-    gradient = loss(at)[1]
-    at_end = np.abs(at) > end - 1e-6
-    if not np.isfinite(best.fun) or np.abs(gradient[~at_end]).max(initial=0.0) > _GRADIENT:
+    settled = [each for each in found if _slope(each, end) < _GRADIENT]
+    if not settled:
         raise FitError(
-            f"the search for {', '.join(names)} did not settle: {best.message}",
+            f"the search for {', '.join(names)} did not settle: {found[0].message}",
             "a gradient of zero",
             "look for customers whose numbers are out of all proportion, or give more customers",
         )
+    best = min(settled, key=lambda each: float(each.fun))
+    at = np.asarray(best.x, dtype=np.float64)
+    at_end = np.abs(at) > end - _AT_END
     covariance = _covariance(lambda where: loss(where)[1] * customers, at, at_end)
     warnings = tuple(_warnings(names, at, at_end, covariance))
     return Fit(names, at, covariance, float(-best.fun * customers), warnings)
 
 
-def _covariance(gradient: Callable[[Floats], Floats], at: Floats, at_end: np.ndarray) -> Floats | None:
+def _slope(found: OptimizeResult, end: float) -> float:
+    """The steepest slope, but of parameters that are at an end."""
+    inside = np.abs(found.x) < end - _AT_END
+    return float(np.abs(found.jac[inside]).max(initial=0.0)) if np.isfinite(found.fun) else np.inf
+
+
+def _covariance(gradient: Callable[[Floats], Floats], at: Floats, at_end: npt.NDArray[np.bool_]) -> Floats | None:
     if at_end.any():
         return None
     steps = np.eye(len(at)) * _STEP
@@ -107,7 +115,7 @@ def _covariance(gradient: Callable[[Floats], Floats], at: Floats, at_end: np.nda
     return np.linalg.inv(information)
 
 
-def _warnings(names: tuple[str, ...], at: Floats, at_end: np.ndarray, covariance: Floats | None) -> list[str]:
+def _warnings(names: tuple[str, ...], at: Floats, at_end: npt.NDArray[np.bool_], covariance: Floats | None) -> list[str]:
     if at_end.any():
         ran = ", ".join(f"{name} to {'infinity' if at[i] > 0 else 'zero'}" for i, name in enumerate(names) if at_end[i])
         return [f"The search ran {ran}: predictions may hold, the parameters themselves say nothing."]

@@ -85,8 +85,15 @@ def report(
         pit,
         cohorts,
         pd.concat(ranked, ignore_index=True),
-        model.warnings,
+        (*model.warnings, *_of_intervals(model)),
     )
+
+
+def _of_intervals(model: LifetimeValue) -> list[str]:
+    fits = [fit for fit in (model.bg_nbd, model.gamma_gamma) if fit]
+    if all(fit.log_covariance is not None for fit in fits):
+        return []
+    return ["The intervals of cohorts are too narrow: how far the fit may be off is not known."]
 
 
 def score(predicted: Floats, observed: Floats) -> dict[str, float]:

@@ -32,13 +32,14 @@ class Store:
     """Customers and all their orders, from the first to the end of the horizon.
 
     :param customer: of each order, by customer and time. :param day: from the start. :param worth: USD.
-    :param first_day: of each customer.
+    :param first_day: of each customer. :param left_day: when it left; infinite of those who have not by the end.
     """
 
     customer: npt.NDArray[np.int64]
     day: npt.NDArray[np.float64]
     worth: npt.NDArray[np.float64]
     first_day: npt.NDArray[np.float64]
+    left_day: npt.NDArray[np.float64]
 
 
 def store_of(laws: Laws, customers: int, first_days: tuple[float, float], until: float, seed: int) -> Store:
@@ -48,6 +49,7 @@ def store_of(laws: Laws, customers: int, first_days: tuple[float, float], until:
     rate = np.maximum(rng.gamma(laws.r, 1 / laws.alpha, customers), 1e-12)
     leaves = rng.beta(laws.a, laws.b, customers)
     nu = rng.gamma(laws.q, 1 / laws.v, customers)
+    left = np.full(customers, np.inf)
     who, when = [np.arange(customers)], [first]
     active, at = np.arange(customers), first + rng.exponential(1, customers) / rate
     while True:
@@ -58,12 +60,13 @@ def store_of(laws: Laws, customers: int, first_days: tuple[float, float], until:
         who.append(active)
         when.append(at)
         stays = rng.random(len(active)) >= leaves[active]
+        left[active[~stays]] = at[~stays]
         active, at = active[stays], at[stays]
         at = at + rng.exponential(1, len(active)) / rate[active]
     customer, day = np.concatenate(who), np.concatenate(when)
     order = np.lexsort((day, customer))
     worth = rng.gamma(laws.p, 1 / nu[customer])
-    return Store(customer[order], day[order], worth[order], first)
+    return Store(customer[order], day[order], worth[order], first, left)
 
 
 def summary_at(store: Store, cutoff: float) -> Summary:
