@@ -115,7 +115,9 @@ def _covariance(gradient: Callable[[Floats], Floats], at: Floats, at_end: npt.ND
     return np.linalg.inv(information)
 
 
-def _warnings(names: tuple[str, ...], at: Floats, at_end: npt.NDArray[np.bool_], covariance: Floats | None) -> list[str]:
+def _warnings(
+    names: tuple[str, ...], at: Floats, at_end: npt.NDArray[np.bool_], covariance: Floats | None
+) -> list[str]:
     if at_end.any():
         ran = ", ".join(f"{name} to {'infinity' if at[i] > 0 else 'zero'}" for i, name in enumerate(names) if at_end[i])
         return [f"The search ran {ran}: predictions may hold, the parameters themselves say nothing."]
