@@ -60,6 +60,13 @@ class Settings(BaseSettings):
         "", description="MLflow that keeps runs and models. Empty: the embedded one of the home folder."
     )
     mlflow_port: int = Field(0, ge=0, le=65535, description="Port of the embedded MLflow. 0: a free one.")
+    ml_holdout_days: int = Field(
+        60, ge=1, description="Newest days of silver that a model of lifetime value is judged by, and not trained on."
+    )
+    ml_gate_standard_errors: float = Field(
+        1.0, ge=0, description="A model becomes champion if its log score is better by so many standard errors."
+    )
+    ml_seed: int = Field(1, ge=0, description="Of all chance in training and its reports.")
     topic_partitions: int = Field(4, ge=1, description="Partitions of each topic, when the embedded broker makes it.")
     master: str = Field("local[*]", description="Spark master of jobs that are not started by spark-submit.")
     driver_memory_mb: int = Field(

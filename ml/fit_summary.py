@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
-from collections.abc import Callable
+import json
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,31 @@ def fit_summary(file: Path, warn: Callable[[str], None]) -> dict[str, Any]:
         warn(warning)
     bg_nbd = model.bg_nbd.values() | {"log_likelihood": model.bg_nbd.log_likelihood}
     return {"bg_nbd": bg_nbd, "gamma_gamma": model.gamma_gamma.values() if model.gamma_gamma else None}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="lakehouse ml fit-summary",
+        description="Fit BG/NBD, and Gamma-Gamma where values are known, to customers in a CSV file: columns frequency "
+        "(repeat orders), recency (from the first to the last), T (from the first to now), monetary_value.",
+    )
+    parser.add_argument("file", type=Path, help="one row per customer")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    given = parser.parse_args(arguments)
+    found = fit_summary(given.file, lambda line: print(line, file=sys.stderr))
+    print(json.dumps(found) if given.json else _text(found))
+    return 0
+
+
+def _text(found: dict[str, Any]) -> str:
+    lines = [f"BG/NBD       {_numbers(found['bg_nbd'])}"]
+    if found["gamma_gamma"]:
+        lines.append(f"Gamma-Gamma  {_numbers(found['gamma_gamma'])}")
+    return "\n".join(lines)
+
+
+def _numbers(values: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:,.4f}" for name, value in values.items())
 
 
 def read_summary(file: Path) -> Summary:

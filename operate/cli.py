@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     rebuild.add_argument("layer", choices=["silver", "gold"])
     rebuild.add_argument("--dry-run", action="store_true", help="build and compare with the tables in force, then stop")
     _add_ingest(commands, common)
+    _add_ml(commands, common)
     _add_bench(commands, common)
     return parser
 
@@ -143,7 +144,19 @@ def _add_ingest(commands: argparse._SubParsersAction, common: argparse.ArgumentP
         ("generate", "ingest.csv_files", "a synthetic history as CSV files"),
     ):
         way = ways.add_parser(name, parents=[common], add_help=False, help=help_)
-        way.set_defaults(command=_ingest, module=module)
+        way.set_defaults(command=_by_module, module=module)
+
+
+def _add_ml(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    ml = commands.add_parser("ml", help="Models of what customers are worth: train them, fit one to a file.")
+    ways = ml.add_subparsers(title="ways", required=True, metavar="WAY")
+    for name, module, help_ in (
+        ("train", "ml.train", "models on silver, into MLflow; the better one becomes champion"),
+        ("reproduce", "ml.reproduce", "train again what a run has trained, and compare"),
+        ("fit-summary", "ml.fit_summary", "BG/NBD and Gamma-Gamma to a CSV file of customers"),
+    ):
+        way = ways.add_parser(name, parents=[common], add_help=False, help=help_)
+        way.set_defaults(command=_by_module, module=module)
 
 
 def _add_bench(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
@@ -336,7 +349,7 @@ def _bench_ingest(given: argparse.Namespace, settings: Settings, console: Consol
     return bench_ingest(settings, given.rows, given.json, console)
 
 
-def _ingest(given: argparse.Namespace, settings: Settings, _console: Console) -> int:
+def _by_module(given: argparse.Namespace, settings: Settings, _console: Console) -> int:
     """A command whose own flags, all that are left, are those of a module's main function."""
     from operate.stack import known_kafka
 

@@ -1,0 +1,100 @@
+"""`lakehouse ml reproduce RUN_ID`: trains again what a run has trained, and compares every number."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pandas as pd
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from lakehouse import commits
+from lakehouse.errors import InputError
+from lakehouse.jobs import in_session
+from lakehouse.settings import Settings
+from lakehouse.streams import Stop
+from lakehouse.tables import SILVER_EVENTS
+from ml.lifetime_training import train
+from ml.origin import kept_input
+from ml.runs import Runs
+from ml.train_lifetime_value import input_at
+
+log = logging.getLogger("lakehouse")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """:param source: where the input was read. :param differ: metrics that are not what they were: then and now."""
+
+    run_id: str
+    source: str
+    metrics: int
+    differ: Mapping[str, tuple[float | None, float]]
+
+
+def reproduce(spark: SparkSession, settings: Settings, runs: Runs, run_id: str) -> Comparison:
+    """Reads silver.events at the version of the run, or the kept input when that version is gone.
+
+    :raises InputError: there is no such run.
+    """
+    try:
+        run = runs.client.get_run(run_id)
+    except MlflowException:
+        raise InputError(f"There is no run {run_id} in {settings.mlflow_uri}.", "a run_id as MLflow shows it") from None
+    rows, source = _input(spark, settings, run)
+    params = run.data.params
+    training = train(rows, float(params["holdout_days"]), int(params["seed"]))
+    then, now = run.data.metrics, training.report.metrics
+    logged = {name: then.get(name) for name in now}
+    differ = {name: (logged[name], now[name]) for name in now if logged[name] != now[name]}
+    return Comparison(run_id, source, len(now), differ)
+
+
+def _input(spark: SparkSession, settings: Settings, run: Run) -> tuple[pd.DataFrame, str]:
+    version, horizon = int(run.data.tags["silver_version"]), timedelta(days=int(run.data.params["holdout_days"]))
+    cut_off_at = datetime.fromisoformat(run.data.tags["cut_off_at"])
+    if version in commits.versions(spark, SILVER_EVENTS, settings):
+        try:
+            return input_at(spark, settings, version, cut_off_at, horizon), f"silver.events, version {version}"
+        except PySparkException as error:
+            log.warning("version %d of silver.events cannot be read: %s", version, str(error).splitlines()[0])
+    return kept_input(spark, settings, run.info.run_id), "the kept input"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="lakehouse ml reproduce", description="Train again what a run has trained; exit code 1 when it differs."
+    )
+    parser.add_argument("run_id", help="as MLflow and `lakehouse ml train` show it")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    given = parser.parse_args(arguments)
+    found: list[Comparison] = []
+
+    def work(spark: SparkSession, settings: Settings, _stop: Stop) -> None:
+        found.append(reproduce(spark, settings, Runs(settings), given.run_id))
+
+    code = in_session("ml", (), work)
+    for comparison in found:
+        print(json.dumps(vars(comparison)) if given.json else _text(comparison))
+        code = code or bool(comparison.differ)
+    return int(code)
+
+
+def _text(found: Comparison) -> str:
+    lines = [
+        f"run {found.run_id}, trained again from {found.source}: {found.metrics} metrics, {len(found.differ)} differ"
+    ]
+    lines += [f"{name}: was {then}, is {now}" for name, (then, now) in found.differ.items()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

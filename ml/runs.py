@@ -1,0 +1,102 @@
+"""Runs and models in MLflow: what a training leaves behind, and which model is in force."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from matplotlib.figure import Figure
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from lakehouse.errors import ServiceError
+from lakehouse.settings import Settings
+from ml.gate import CHAMPION, Decision
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What a run shows.
+
+    :param params: what it was trained with. :param tags: where from: silver's version, code and so on.
+    :param tables, figures: by the file's name without its ending. :param texts: by the file's name.
+    """
+
+    params: Mapping[str, Any]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+class Runs:
+    """The runs and the registry of one MLflow: the embedded one, or that of the settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # what is trained here is told to nobody
+        self._settings, self._uri = settings, settings.mlflow_uri
+        settings.mlflow_folder.mkdir(parents=True, exist_ok=True)
+        mlflow.set_tracking_uri(self._uri)
+        mlflow.set_registry_uri(self._uri)
+        self.client = MlflowClient(self._uri, self._uri)
+
+    @contextmanager
+    def run(self, model: str) -> Iterator[str]:
+        """A run in the experiment of a model; what fails in it is marked so. Out: its id.
+
+        :raises ServiceError: MLflow does not answer.
+        """
+        try:
+            experiment = self._experiment(model)
+        except (MlflowException, OSError) as error:
+            raise ServiceError(
+                f"MLflow at {self._uri} does not answer: {error}", "", "start it, or see LAKEHOUSE_MLFLOW_TRACKING_URI"
+            ) from error
+        with mlflow.start_run(experiment_id=experiment) as active:
+            yield active.info.run_id
+
+    def log(self, logged: Logged) -> None:
+        """Into the run that is open."""
+        mlflow.log_params(dict(logged.params))
+        mlflow.set_tags(dict(logged.tags))
+        mlflow.log_metrics(dict(logged.metrics))
+        for name, figure in logged.figures.items():
+            mlflow.log_figure(figure, f"plots/{name}.png")
+        for name, text in logged.texts.items():
+            mlflow.log_text(text, name)
+        for name, table in logged.tables.items():
+            mlflow.log_text(table.to_csv(index=False), f"tables/{name}.csv")
+
+    def champion(self, model: str) -> ModelVersion | None:
+        """The version in force; None while there is none."""
+        try:
+            return self.client.get_model_version_by_alias(model, CHAMPION)
+        except MlflowException:
+            return None
+
+    def settle(self, version: ModelVersion, decision: Decision) -> None:
+        """Moves the alias, and says why."""
+        self.client.set_model_version_tag(version.name, version.version, "decision", decision.reason)
+        self.client.set_registered_model_alias(version.name, decision.alias, version.version)
+
+    def text(self, run_id: str, path: str) -> str:
+        """A text that a run has logged."""
+        with tempfile.TemporaryDirectory() as folder:
+            return Path(self.client.download_artifacts(run_id, path, folder)).read_text(encoding="utf-8")
+
+    def _experiment(self, model: str) -> str:
+        known = self.client.get_experiment_by_name(model)
+        if known is not None:
+            return str(known.experiment_id)
+        # A server keeps artifacts as it was set up to; the embedded store beside its runs.
+        here = None if self._settings.mlflow_tracking_uri else (self._settings.mlflow_folder / "artifacts").as_uri()
+        return str(self.client.create_experiment(model, here))

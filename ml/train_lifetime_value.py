@@ -1,0 +1,170 @@
+"""Lifetime value, from silver to a registered model: read, keep the input, train, log, register, decide."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from pyspark.sql import SparkSession
+
+from lakehouse import commits
+from lakehouse.errors import TableError
+from lakehouse.settings import Settings
+from lakehouse.tables import SILVER_EVENTS
+from ml import lifetime_served
+from ml.features import SUMMARY, customers, orders_of
+from ml.gate import Decision, Gain, decide, gain
+from ml.lifetime_plots import deciles_figure, gains_figure, pit_figure, residuals_figure
+from ml.lifetime_training import Training, failed_checks, from_json, log_scores, summary_of, to_json, train
+from ml.lifetime_value import HORIZON_DAYS, predicted
+from ml.origin import Origin, keep_input, newest_origin
+from ml.runs import Logged, Runs
+
+NAME = "lifetime-value"
+
+Say = Callable[[str], None]
+
+_PARAMETERS = "parameters.json"
+_EXAMPLE = pd.DataFrame([[0, 0.0, 30.0, np.nan], [3, 25.5, 60.0, 31.4]], columns=list(SUMMARY))
+"""Made up; no customer of the store."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """:param version: of the registered model."""
+
+    run_id: str
+    version: str
+    training: Training
+    decision: Decision
+
+
+def train_lifetime_value(spark: SparkSession, settings: Settings, runs: Runs, say: Say) -> Trained:
+    """One training on the newest version of silver.events. The model that is registered is the one that was judged:
+    it knows nothing of the holdout.
+
+    :raises TableError: silver has no events, or no orders before the holdout.
+    :raises FitError: too few customers, or nobody who bought again.
+    """
+    origin = newest_origin(spark, settings)
+    horizon = timedelta(days=settings.ml_holdout_days)
+    cut_off_at = origin.clock_at - horizon
+    rows = input_at(spark, settings, origin.silver_version, cut_off_at, horizon)
+    say(
+        f"{len(rows):,} customers had ordered before {cut_off_at:%Y-%m-%d %H:%M} UTC, at silver {origin.silver_version}"
+    )
+    with runs.run(NAME) as run_id:
+        keep_input(spark, settings, run_id, rows)
+        training = train(rows, settings.ml_holdout_days, settings.ml_seed)
+        runs.log(_logged(training, rows, origin, cut_off_at, settings))
+        version = _register(training)
+        failures = failed_checks(training.report)
+        champion = runs.champion(NAME)
+        found = None if champion is None else _gain(runs, champion, training, rows, cut_off_at, settings)
+        named = None if champion is None else f"version {champion.version}"
+        decision = decide(failures, named, found, settings.ml_gate_standard_errors)
+        runs.settle(version, decision)
+        mlflow.set_tags({"alias": decision.alias, "decision": decision.reason})
+    return Trained(run_id, str(version.version), training, decision)
+
+
+def input_at(
+    spark: SparkSession, settings: Settings, silver_version: int, cut_off_at: datetime, horizon: timedelta
+) -> pd.DataFrame:
+    """One row per customer, in the order of user_id: see `features.customers`.
+
+    :raises TableError: nobody had ordered by then.
+    """
+    events = commits.read_table(spark, SILVER_EVENTS, settings, silver_version)
+    rows = customers(orders_of(events), cut_off_at, horizon).orderBy("user_id").toArrow().to_pandas()
+    if rows.empty:
+        raise TableError(
+            f"Nobody had ordered before {cut_off_at:%Y-%m-%d %H:%M} UTC at version {silver_version} of silver.events.",
+            f"orders that are older than the holdout of {horizon.days} days",
+            "wait for more events, or set LAKEHOUSE_ML_HOLDOUT_DAYS to less",
+        )
+    return rows
+
+
+def _logged(training: Training, rows: pd.DataFrame, origin: Origin, cut_off_at: datetime, settings: Settings) -> Logged:
+    found = training.report
+    return Logged(
+        params={
+            "holdout_days": settings.ml_holdout_days,
+            "seed": settings.ml_seed,
+            "customers": len(rows),
+            "repeat_buyers": int((rows["frequency"] > 0).sum()),
+        },
+        tags=origin.tags() | {"cut_off_at": cut_off_at.isoformat(), "warnings": " ".join(found.warnings)},
+        metrics=found.metrics | _estimates(training),
+        tables={
+            "scores": found.scores,
+            "deciles": found.deciles,
+            "residuals": found.residuals,
+            "pit": found.pit,
+            "cohorts": found.cohorts,
+            "gains": found.gains,
+            "input_summary": rows.drop(columns="user_id").describe().reset_index(names="statistic"),
+        },
+        figures={
+            "calibration": deciles_figure(found.deciles),
+            "pit": pit_figure(found.pit),
+            "gains": gains_figure(found.gains),
+            "residuals": residuals_figure(found.residuals),
+        },
+        texts={_PARAMETERS: to_json(training.model)},
+    )
+
+
+def _estimates(training: Training) -> dict[str, float]:
+    model = training.model
+    gamma_gamma = model.gamma_gamma.values() if model.gamma_gamma else {}
+    named = {f"bg_nbd_{name}": value for name, value in model.bg_nbd.values().items()}
+    named |= {f"gamma_gamma_{name}": value for name, value in gamma_gamma.items()}
+    return named | {"bg_nbd_log_likelihood": model.bg_nbd.log_likelihood}
+
+
+def _register(training: Training) -> ModelVersion:
+    with tempfile.TemporaryDirectory() as folder:
+        parameters = Path(folder) / _PARAMETERS
+        parameters.write_text(to_json(training.model), encoding="utf-8")
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=lifetime_served.__file__,
+            artifacts={"parameters": str(parameters)},
+            signature=_signature(training),
+            input_example=_EXAMPLE,
+            pip_requirements=["storefront-lakehouse[ml]"],
+            registered_model_name=NAME,
+        )
+    return mlflow.MlflowClient().get_model_version(NAME, info.registered_model_version)
+
+
+def _signature(training: Training) -> ModelSignature:
+    inputs = [ColSpec(DataType.long, "frequency"), *(ColSpec(DataType.double, name) for name in SUMMARY[1:])]
+    outputs: Any = predicted(training.model, summary_of(_EXAMPLE), HORIZON_DAYS)
+    kinds = {"i": DataType.long, "f": DataType.double}
+    said = [ColSpec(kinds[kind.kind], name) for name, kind in outputs.dtypes.items()]
+    horizon = ParamSpec("horizon_days", DataType.double, HORIZON_DAYS)
+    return ModelSignature(Schema(inputs), Schema(said), ParamSchema([horizon]))
+
+
+def _gain(
+    runs: Runs, champion: ModelVersion, training: Training, rows: pd.DataFrame, cut_off_at: datetime, settings: Settings
+) -> Gain | None:
+    """Of the candidate over the champion, on the candidate's holdout. None: the champion knew a part of it."""
+    run = runs.client.get_run(champion.run_id)
+    if datetime.fromisoformat(run.data.tags["cut_off_at"]) > cut_off_at:
+        return None
+    known = from_json(runs.text(champion.run_id, _PARAMETERS))
+    return gain(training.log_scores, log_scores(known, rows, settings.ml_holdout_days))
