@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 VIEW, CART, REMOVE, PURCHASE = range(4)
 """Of events at one moment this is their order; of those that change a cart, that of `silver/session_rules.py`."""
 
+ORDER = ("at_us", "rank", "event_id")
 _KINDS = ("view", "cart", "remove_from_cart", "purchase")
 _US = 1_000_000
 
@@ -36,12 +37,18 @@ class CartRules:
 
 def told(events: DataFrame) -> DataFrame:
     """In: rows of silver.events. Out: one row per event: what carts are told of it, a user's all in one partition."""
-    at_us = F.unix_micros("event_at").alias("at_us")
-    rank = F.array_position(F.lit(list(_KINDS)), F.col("event_type")).cast("int") - 1
-    columns = ("event_id", "user_id", "user_session", "product_id", "category_id", "price")
-    # By the user alone: all windows of a visit, a product, an order of his then need no other shuffle.
+    # By the user alone: all windows within one user then need no other shuffle.
     partitions = 4 * events.sparkSession.sparkContext.defaultParallelism
-    return events.select(*columns, at_us, rank.alias("rank")).repartition(partitions, "user_id")
+    columns = ("user_id", "user_session", "product_id", "category_id", "price")
+    return (
+        events.select(place().alias("place"), *columns).select("place.*", *columns).repartition(partitions, "user_id")
+    )
+
+
+def place() -> Column:
+    """Of a row of silver.events: ORDER as a struct, which compares as events are ordered."""
+    rank = F.array_position(F.lit(list(_KINDS)), F.col("event_type")).cast("int") - 1
+    return F.struct(F.unix_micros("event_at").alias("at_us"), rank.alias("rank"), "event_id")
 
 
 def is_sale() -> Column:

@@ -13,11 +13,10 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from lakehouse.schemas import AMOUNT
-from ml.cart_events import CART, PURCHASE, REMOVE, VIEW, CartRules, bought_within, is_sale, told
+from ml.cart_columns import CATEGORIES, KEYS, NUMBERS, OUTCOME
+from ml.cart_events import CART, ORDER, PURCHASE, REMOVE, VIEW, CartRules, bought_within, is_sale, told
 from ml.cart_products import with_facts
-from ml.purchase_intent import CATEGORIES, KEYS, NUMBERS, OUTCOME
 
-_ORDER = ("at_us", "rank", "event_id")
 _SESSION = ("user_id", "user_session")
 _VISIT = (*_SESSION, "visit")
 _SECOND_US, _DAY_US = 1_000_000, 86_400_000_000
@@ -46,7 +45,7 @@ def open_carts(
 
 def _with_visit(events: DataFrame, rules: CartRules) -> DataFrame:
     """Adds `visit`, a number within user and session; that an event starts one; that it begins an order."""
-    of_session = Window.partitionBy(*_SESSION).orderBy(*_ORDER)
+    of_session = Window.partitionBy(*_SESSION).orderBy(*ORDER)
     so_far = of_session.rowsBetween(Window.unboundedPreceding, 0)
     before = of_session.rowsBetween(Window.unboundedPreceding, -1)
     previous_us = F.lag("at_us").over(of_session)
@@ -60,9 +59,9 @@ def _with_visit(events: DataFrame, rules: CartRules) -> DataFrame:
 
 def _with_cart(events: DataFrame) -> DataFrame:
     """Adds `is_opening`, and of the visit up to each event, itself included, the features of the session."""
-    of_product = Window.partitionBy(*_VISIT, "product_id").orderBy(*_ORDER)
+    of_product = Window.partitionBy(*_VISIT, "product_id").orderBy(*ORDER)
     product_so_far = of_product.rowsBetween(Window.unboundedPreceding, 0)
-    of_visit = Window.partitionBy(*_VISIT).orderBy(*_ORDER)
+    of_visit = Window.partitionBy(*_VISIT).orderBy(*ORDER)
     so_far = of_visit.rowsBetween(Window.unboundedPreceding, 0)
     rank = F.col("rank")
     takes = (rank == REMOVE) | ((rank == PURCHASE) & (F.col("price") >= 0))  # a refund takes nothing out
@@ -96,9 +95,9 @@ def _with_cart(events: DataFrame) -> DataFrame:
 
 def _with_user(events: DataFrame) -> DataFrame:
     """Adds the user's past: all before each event, in whatever session."""
-    before = Window.partitionBy("user_id").orderBy(*_ORDER).rowsBetween(Window.unboundedPreceding, -1)
+    before = Window.partitionBy("user_id").orderBy(*ORDER).rowsBetween(Window.unboundedPreceding, -1)
     product_before = (
-        Window.partitionBy("user_id", "product_id").orderBy(*_ORDER).rowsBetween(Window.unboundedPreceding, -1)
+        Window.partitionBy("user_id", "product_id").orderBy(*ORDER).rowsBetween(Window.unboundedPreceding, -1)
     )
     last_sale_us = F.max(F.when(is_sale(), F.col("at_us"))).over(before)
     # The visit of the event itself is not past, but its start may be.

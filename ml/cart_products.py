@@ -1,7 +1,7 @@
-"""What was known of products, categories and the catalogue on each day: how often their carts are bought, at what price.
+"""What was known of products, categories and the catalogue on each day: how often carts are bought, and prices.
 
 Facts hold from a day on, and are made of carts whose horizon was over before it began. So one lot of facts serves all
-carts of a day, and each cart's facts are those of its day: a join by equal keys, and a day of scoring reads silver once.
+carts of a day, and scoring computes them once a day, not for each cart.
 """
 
 from __future__ import annotations

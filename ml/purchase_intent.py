@@ -20,30 +20,14 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from lakehouse.errors import LakehouseError
+from ml.cart_columns import AMOUNTS, CATEGORIES, FEATURES, RATIOS
 
 Floats = npt.NDArray[np.float64]
-Kind = Literal["base_rate", "product_rate", "logistic", "boosted"]
-BASELINES: tuple[Kind, ...] = ("base_rate", "product_rate")
+Places = npt.NDArray[np.int64]
+Kind = Literal["base_rate", "product_rule", "logistic", "boosted"]
+BASELINES: tuple[Kind, ...] = ("base_rate", "product_rule")
 KINDS: tuple[Kind, ...] = (*BASELINES, "logistic", "boosted")
-"""base_rate says the same of every cart; product_rate knows only how often carts with the product were bought."""
-
-KEYS = ("event_id", "session_key", "user_id", "user_session", "product_id", "cut_off_at")
-"""Of a cart: the event that opened it, where, whose, what was put in, when."""
-
-OUTCOME = ("outcome_at", "bought")
-"""When it is known what became of the cart, and whether it was bought."""
-
-_AMOUNTS = (
-    "session_s", "idle_s", "session_views", "session_carts", "session_removes", "session_purchases", "session_products",
-    "product_views", "user_orders", "user_revenue", "user_visits", "user_carts", "last_order_days",
-    "user_product_carts", "user_product_units", "price", "product_carts",
-)  # fmt: skip
-_RATIOS = (
-    "product_rate", "category_rate", "log_price_to_product", "log_price_to_category", "log_price_to_catalogue",
-)  # fmt: skip
-NUMBERS = (*_AMOUNTS, *_RATIOS)
-CATEGORIES = ("hour", "weekday")
-FEATURES = (*NUMBERS, *CATEGORIES)
+"""base_rate says the same of every cart; product_rule knows only how often carts with the product were bought."""
 
 
 class CartDataError(LakehouseError):
@@ -151,7 +135,7 @@ def probabilities(classifier: Any, features: pd.DataFrame) -> Floats:
     return classifier.predict_proba(features)[:, 1] if len(features) else np.empty(0)
 
 
-def user_folds(users: pd.Series, folds: int, seed: int) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+def user_folds(users: pd.Series, folds: int, seed: int) -> Iterator[tuple[Places, Places]]:
     """Places of (the others, one part) for each part; all rows of a user are in one. Users are shuffled by the seed."""
     return GroupKFold(folds, shuffle=True, random_state=seed).split(users, groups=users)
 
@@ -159,17 +143,17 @@ def user_folds(users: pd.Series, folds: int, seed: int) -> Iterator[tuple[npt.ND
 def _classifier(kind: Kind, seed: int) -> Any:
     if kind == "base_rate":
         return DummyClassifier(strategy="prior")
-    if kind == "product_rate":
+    if kind == "product_rule":
         return make_pipeline(_only("product_rate"), _filled(), StandardScaler(), LogisticRegression())
     if kind == "logistic":
         amounts = make_pipeline(FunctionTransformer(np.log1p), _filled(), StandardScaler())
         columns = [
-            ("amounts", amounts, list(_AMOUNTS)),
-            ("ratios", make_pipeline(_filled(), StandardScaler()), list(_RATIOS)),
+            ("amounts", amounts, list(AMOUNTS)),
+            ("ratios", make_pipeline(_filled(), StandardScaler()), list(RATIOS)),
             ("categories", OneHotEncoder(handle_unknown="ignore"), list(CATEGORIES)),
         ]
         return Pipeline([("columns", ColumnTransformer(columns)), ("model", LogisticRegression(C=0.1, max_iter=2000))])
-    return HistGradientBoostingClassifier(
+    trees = HistGradientBoostingClassifier(
         learning_rate=0.05,
         max_iter=100,
         max_leaf_nodes=8,
@@ -178,6 +162,7 @@ def _classifier(kind: Kind, seed: int) -> Any:
         early_stopping=False,
         random_state=seed,
     )
+    return make_pipeline(_filled(), trees)  # trees bear gaps, but no column that is all gaps
 
 
 def _only(name: str) -> ColumnTransformer:
@@ -206,7 +191,7 @@ def _refuse_too_few(bought: npt.NDArray[np.bool_], users: pd.Series, settings: I
         )
 
 
-def _refuse_one_sided(bought: npt.NDArray[np.bool_], parts: Sequence[npt.NDArray[np.int64]]) -> None:
+def _refuse_one_sided(bought: npt.NDArray[np.bool_], parts: Sequence[Places]) -> None:
     if any(len(np.unique(bought[part])) < 2 for part in parts):
         raise CartDataError(
             "Without a part of the customers, all carts that are left were bought, or none was.",
