@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -110,7 +110,7 @@ def held_out(rows: pd.DataFrame, kinds: Sequence[Kind], settings: IntentSettings
         if not (is_test & is_mine).any():
             continue
         for kind in kinds:
-            model = train(known[is_before & ~is_mine], _of_kind(settings, kind), seed)
+            model = train(known[is_before & ~is_mine], replace(settings, kind=kind), seed)
             told.loc[is_test & is_mine, kind] = model.predict(known[is_test & is_mine])
     return pd.concat([known, told], axis=1)[is_test].reset_index(drop=True)
 
@@ -171,10 +171,6 @@ def _only(name: str) -> ColumnTransformer:
 
 def _filled() -> SimpleImputer:
     return SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
-
-
-def _of_kind(settings: IntentSettings, kind: Kind) -> IntentSettings:
-    return IntentSettings(kind, settings.folds, settings.min_each, settings.isotonic_from)
 
 
 def _rarer(bought: npt.NDArray[np.bool_]) -> int:
