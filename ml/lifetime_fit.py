@@ -19,6 +19,8 @@ end has left the model: a and b without end are one p for all, r and alpha witho
 VAGUE = 1.0
 """Of the standard error of a parameter's logarithm. Beyond it, the 80 % interval spans a factor of 13."""
 
+FARTHEST = 20.0
+
 _STEP = 1e-4
 _GRADIENT = 1e-5
 _AT_END = 1e-6
@@ -54,10 +56,16 @@ class Fit:
         return dict(zip(self.names, errors.tolist(), strict=True))
 
     def redrawn(self, rng: np.random.Generator) -> Fit:
-        """The fit with parameters drawn from their law, normal on the log scale; as it is where that is not known."""
+        """The fit with parameters drawn from their law, normal on the log scale; as it is where that is not known.
+
+        A step on which some parameter would change more than `FARTHEST`-fold is shortened, in its direction: where the
+        likelihood is a flat ridge the normal law does not end, and along the ridge the predictions are the same.
+        """
         if self.log_covariance is None:
             return self
-        return replace(self, log_parameters=rng.multivariate_normal(self.log_parameters, self.log_covariance))
+        step = rng.multivariate_normal(np.zeros(len(self.names)), self.log_covariance)
+        step *= min(1.0, np.log(FARTHEST) / np.abs(step).max())
+        return replace(self, log_parameters=self.log_parameters + step)
 
 
 def maximise(

@@ -133,6 +133,22 @@ def test_seconds_rounded_to_hours_do_not_move_the_estimates(summary: Summary) ->
         assert abs(exact.values()[name] - coarse.values()[name]) < 0.05 * error
 
 
+def test_redrawn_parameters_are_as_far_off_as_the_standard_errors_say(model: LifetimeValue) -> None:
+    rng = np.random.default_rng(8)
+    drawn = np.array([list(model.bg_nbd.redrawn(rng).values().values()) for _ in range(2_000)])
+    errors = list(model.bg_nbd.standard_errors().values())
+    assert np.log(drawn).mean(axis=0) == pytest.approx(model.bg_nbd.log_parameters, abs=0.02)
+    assert np.log(drawn).std(axis=0) * np.exp(model.bg_nbd.log_parameters) == pytest.approx(errors, rel=0.07)
+
+
+def test_redrawn_parameters_of_a_flat_likelihood_stay_within_reach(model: LifetimeValue) -> None:
+    flat = replace(model.bg_nbd, log_covariance=np.diag([1e6, 1e-6, 1e-6, 1e-6]))
+    rng = np.random.default_rng(9)
+    for _ in range(50):
+        change = np.exp(flat.redrawn(rng).log_parameters - flat.log_parameters)
+        assert change.min() > 0.049 and change.max() < 20.01
+
+
 def test_a_few_hundred_buyers_are_fitted_reported_and_warned_of() -> None:
     """Like a sample of a store: 392 buyers, of whom few have come back."""
     shy = replace(LAWS, r=0.02)

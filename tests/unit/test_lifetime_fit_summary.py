@@ -33,8 +33,8 @@ def test_a_file_gives_both_fits(tmp_path: Path) -> None:
     summary = summary_at(store_of(Laws(), 12_000, (0.0, 100.0), 152.0, seed=8), 152.0)
     assert summary.monetary_value is not None
     rows = zip(summary.age, summary.frequency, summary.monetary_value, summary.recency, strict=True)
-    lines = [f"c{i},{age!r},{x},{m!r},{t_x!r}" for i, (age, x, m, t_x) in enumerate(map(_plain, rows))]
-    file = written(tmp_path, "\ufeffid, T,frequency,monetary_value,recency", *lines)
+    lines = [f"{age!r},c{i},{x},{m!r},{t_x!r}" for i, (age, x, m, t_x) in enumerate(map(_plain, rows))]
+    file = written(tmp_path, "\ufeffT,id, frequency,monetary_value,recency", *lines)
     found = fit_summary(file, silent)
     model = fit_lifetime_value(summary)
     assert model.gamma_gamma

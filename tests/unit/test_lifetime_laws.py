@@ -78,9 +78,18 @@ def test_expectations_hold_where_the_closed_form_does_not() -> None:
 
 
 def test_nobody_buys_in_no_time() -> None:
-    law = TRUE_BUYING.purchases(one(3, 60.0, 90.0, 20.0), 0.0)
-    mean, (low, high) = law.summed((0.1, 0.9))
+    summary = one(3, 60.0, 90.0, 20.0)
+    spending = Spending(TRUE_BUYING.purchases(summary, 0.0), LAWS.p, *TRUE_WORTH.posterior(summary))
+    mean, (low, high) = spending.purchases.summed((0.1, 0.9))
     assert (mean[0], low[0], high[0]) == (0.0, 0, 0)
+    assert spending.quantile(0.9)[0] == 0.0 and spending.at_most(np.zeros(1))[0] == 1.0
+    assert spending.purchases.drawn(np.random.default_rng(1))[0] == 0
+
+
+def test_no_customers_have_no_predictions() -> None:
+    nobody = Summary(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
+    spending = spending_of(nobody)
+    assert len(expected(spending.purchases)) == len(spending.quantile(0.9)) == len(spending.at_most(np.zeros(0))) == 0
 
 
 def test_as_many_are_alive_as_is_said(store: Store, summary: Summary) -> None:
