@@ -1,0 +1,62 @@
+"""The embedded MLflow: it shows what was trained without it, to this machine alone."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from lakehouse.settings import Settings
+from ml.runs import Logged, Runs
+from operate.services import process
+from operate.services.mlflow import MlflowServer
+from tests.services.sinks import wait_for
+
+
+@pytest.fixture
+def shown(settings: Settings) -> Iterator[tuple[MlflowServer, str, int]]:
+    """A server over one run, the run's id, and the server's process id."""
+    runs = Runs(settings)
+    with runs.run("lifetime-value") as run_id:
+        runs.log(
+            Logged(params={"seed": 1}, tags={"silver_version": "7"}, metrics={"mae": 0.5}, texts={"a.txt": "kept"})
+        )
+    server = MlflowServer(settings)
+    assert server.prepare() == []
+    started = process.spawn(server.command(), server.output, server.environment())
+    try:
+        wait_for(server.is_ready, "MLflow does not answer")
+        yield server, run_id, started.pid
+    finally:
+        process.stop(started, 20)
+
+
+def test_it_shows_runs_and_their_files_on_the_loopback_without_idle_helpers(
+    shown: tuple[MlflowServer, str, int],
+) -> None:
+    server, run_id, pid = shown
+    with urllib.request.urlopen(f"{server.url}/api/2.0/mlflow/runs/get?run_id={run_id}") as said:
+        run = json.load(said)["run"]["data"]
+    assert {each["key"]: each["value"] for each in run["metrics"]} == {"mae": 0.5}
+    assert {"key": "silver_version", "value": "7"} in run["tags"]
+    with urllib.request.urlopen(f"{server.url}/get-artifact?path=a.txt&run_uuid={run_id}") as said:
+        assert said.read() == b"kept"
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    listening = {each.laddr.ip for one in family for each in one.net_connections() if each.status == "LISTEN"}
+    assert listening == {"127.0.0.1"}
+    assert len(family) <= 3
+    # A page of somebody else's in the same browser cannot have it under another name.
+    request = urllib.request.Request(f"{server.url}/", headers={"Host": "evil.example"})
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request)
+
+
+def test_its_port_is_the_same_again(settings: Settings) -> None:
+    first = MlflowServer(settings)
+    assert first.url == ""
+    first.prepare()
+    assert MlflowServer(settings).url == first.url != ""
