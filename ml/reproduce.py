@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 import pandas as pd
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
@@ -64,7 +65,7 @@ def _input(spark: SparkSession, settings: Settings, run: Run) -> tuple[pd.DataFr
     if version in commits.versions(spark, SILVER_EVENTS, settings):
         try:
             return input_at(spark, settings, version, cut_off_at, horizon), f"silver.events, version {version}"
-        except PySparkException as error:
+        except (PySparkException, Py4JJavaError) as error:  # the latter as Arrow tells of a file that is gone
             log.warning("version %d of silver.events cannot be read: %s", version, str(error).splitlines()[0])
     return kept_input(spark, settings, run.info.run_id), "the kept input"
 

@@ -117,8 +117,8 @@ def test_a_worse_champion_gives_way_and_a_worse_candidate_does_not_go_on(
     right = training_of_value.train
 
     def worse(rows: pd.DataFrame, horizon_days: float, seed: int) -> training_of_value.Training:
-        """As if customers came back half as often, found by a fit of rows that say so."""
-        return right(rows.assign(frequency=rows["frequency"] // 2), horizon_days, seed)
+        """As if who comes back did so four times as often, found by a fit of rows that say so."""
+        return right(rows.assign(frequency=rows["frequency"] * 4), horizon_days, seed)
 
     def poor() -> Trained:
         with monkeypatch.context() as patch:
