@@ -48,7 +48,7 @@ def demo(settings: Settings, minutes: float, rate_per_s: float, seed: int, files
                 run.feed(_feeder(stack.settings, minutes, rate_per_s, seed, paths))
                 run.drain()
             screen.say("Stopping Spark; the tables take in what is published ...")
-            stack.stop_pipeline()
+            stack.stop_pipeline(stop)
             is_green = summarise(stack.settings, run.sales, console)
             run.sales.close()
         finally:

@@ -25,6 +25,7 @@ from operate.store_access import how_to_connect
 from operate.supervisor import Program, Say, Supervisor, end_leftovers
 from serving.state import state_file
 
+_ROUNDS_STOP_S, _CATCH_UP_S = 180.0, 3600.0
 _KAFKA_START_S, _POSTGRES_START_S, _PIPELINE_START_S, _PAGE_START_S, _DRAIN_S = 60.0, 60.0, 180.0, 60.0, 20.0
 
 PAGE = "live page"
@@ -156,7 +157,7 @@ class Stack:
                     [sys.executable, "-m", "operate.rounds", name],
                     self.settings.logs / f"{name}.log",
                     settings.as_environment(),
-                    stop_timeout_s=180.0,
+                    stop_timeout_s=_ROUNDS_STOP_S,
                     gives_way=True,
                 )
             )
@@ -195,11 +196,18 @@ class Stack:
             self.start_rounds()
             self.start_mlflow()
 
-    def stop_pipeline(self) -> None:
-        """The pipeline writes what it has published, the rounds take that in, and the sink serves it all."""
+    def stop_pipeline(self, hurry: Stop | None = None) -> None:
+        """The pipeline writes what it has published, the rounds take that in, and the sink serves it all.
+
+        :param hurry: unless it is set, the rounds may take as long as much input needs. None: they may not.
+        """
+
+        def patience_s() -> float:
+            return _ROUNDS_STOP_S if hurry is None or hurry.is_set() else _CATCH_UP_S
+
         self.supervisor.stop("pipeline")
         for name in _ROUNDS:
-            self.supervisor.stop(name)
+            self.supervisor.stop(name, patience_s)
         end_s = time.monotonic() + _DRAIN_S
         while self.supervisor.is_started("sink") and time.monotonic() < end_s:
             try:

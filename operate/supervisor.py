@@ -20,6 +20,7 @@ from operate.pause import pause_wanted
 from operate.services import process
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _HEALTHY_AFTER_S = 1.0, 30.0, 60.0
+_LOOK_S, _SAY_EVERY_S = 1.0, 30.0
 
 Say = Callable[[str], None]
 
@@ -118,7 +119,7 @@ class Supervisor:
         program = running.program
         if wanted and not running.gave_way:
             self._say(f"{program.name} stops for {wanted}")
-            _end(running.process.pid, program.stop_timeout_s, running.process, program.stop_signal)
+            _end(running.process.pid, lambda: program.stop_timeout_s, running.process, program.stop_signal)
             _kill_session(running.process.pid)
             running.gave_way, running.restart_at_s = True, None
         elif not wanted:
@@ -126,12 +127,25 @@ class Supervisor:
             running.process, running.started_s, running.gave_way = _spawn(program), time.monotonic(), False
             self._note()
 
-    def stop(self, name: str) -> None:
-        """Asks a program to end, and kills it with all that it started when it does not."""
+    def stop(self, name: str, patience_s: Callable[[], float] | None = None) -> None:
+        """Asks a program to end, and kills it with all that it started when it does not. Says so, and that it waits.
+
+        :param patience_s: how long it may take, asked again and again; else the program's `stop_timeout_s`.
+        """
         running = self._running.pop(name, None)
-        if running is not None:
-            _end(running.process.pid, running.program.stop_timeout_s, running.process, running.program.stop_signal)
-            self._note()
+        if running is None:
+            return
+        program = running.program
+        limit_s = patience_s or (lambda: program.stop_timeout_s)
+
+        def waiting(waited_s: float) -> None:
+            self._say(f"{name} is not done yet; waited {waited_s:.0f} s")
+
+        if not _end(running.process.pid, limit_s, running.process, program.stop_signal, waiting):
+            self._say(
+                f"{name} did not end in time and was killed; at the next start it goes on. Its log: {program.log}"
+            )
+        self._note()
 
     def stop_all(self) -> None:
         """In the reverse order of their start."""
@@ -153,7 +167,7 @@ def end_leftovers(settings: Settings) -> list[str]:
         return []
     left = [(name, pid) for name, (pid, born) in notes.items() if [pid, born] == _identity(pid)]
     for _, pid in reversed(left):
-        _end(pid, 15.0)
+        _end(pid, lambda: 15.0)
     _notes(settings).unlink(missing_ok=True)
     return [name for name, _ in left]
 
@@ -182,22 +196,37 @@ def _spawn(program: Program) -> subprocess.Popen[bytes]:
 
 
 def _end(
-    pid: int, timeout_s: float, child: subprocess.Popen[bytes] | None = None, stop_signal: int = signal.SIGTERM
-) -> None:
+    pid: int,
+    limit_s: Callable[[], float],
+    child: subprocess.Popen[bytes] | None = None,
+    stop_signal: int = signal.SIGTERM,
+    waiting: Callable[[float], None] = lambda _waited_s: None,
+) -> bool:
+    """Out: did it end by itself? :param waiting: is told now and then how long it has been waited."""
     try:
         family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
         family[0].send_signal(stop_signal)
     except psutil.NoSuchProcess:
         family = []
-    _, alive = psutil.wait_procs(family[:1], timeout_s)
+    began_s = said_s = time.monotonic()
+    while True:
+        left_s = began_s + limit_s() - time.monotonic()
+        _, alive = psutil.wait_procs(family[:1], max(0.0, min(_LOOK_S, left_s)))
+        if not alive or left_s <= 0:
+            break
+        if time.monotonic() - said_s >= _SAY_EVERY_S:
+            said_s = time.monotonic()
+            waiting(said_s - began_s)
+    has_ended = not alive
     # Its JVM goes with it; what does not after a moment, is killed.
-    _, alive = psutil.wait_procs(family, 0.0 if alive else 5.0)
+    _, alive = psutil.wait_procs(family, 5.0 if has_ended else 0.0)
     for member in alive:
         with suppress(ProcessLookupError):
             os.kill(member.pid, signal.SIGKILL)
     psutil.wait_procs(alive, 5.0)
     if child is not None:
         child.wait()
+    return has_ended
 
 
 def _kill_session(leader: int) -> None:

@@ -64,6 +64,36 @@ def test_pauses_grow_while_a_program_keeps_dying(supervisor: Supervisor, said: l
     assert "again in 2 s" in said[1]
 
 
+BUSY = """
+import signal, time
+signal.signal(signal.SIGTERM, lambda *_: (time.sleep({}), exit(0)))
+print("started", flush=True)
+time.sleep(600)
+"""
+
+
+def started(supervisor: Supervisor, tmp_path: Path, code: str, **more: object) -> None:
+    supervisor.start(program(tmp_path, code, **more))
+    wait_until(lambda: (tmp_path / "small.log").read_text() != "")
+
+
+def test_who_has_work_left_is_waited_for_and_that_is_said(
+    supervisor: Supervisor, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operate.supervisor._LOOK_S", 0.05)
+    monkeypatch.setattr("operate.supervisor._SAY_EVERY_S", 0.2)
+    started(supervisor, tmp_path, BUSY.format(1.0), stop_timeout_s=0.1)
+    supervisor.stop("small", lambda: 60.0)
+    assert said and all("small is not done yet" in line for line in said)
+
+
+def test_who_is_killed_at_its_stop_is_named(supervisor: Supervisor, said: list[str], tmp_path: Path) -> None:
+    started(supervisor, tmp_path, BUSY.format(60), stop_timeout_s=0.1)
+    supervisor.stop("small")
+    (line,) = said
+    assert "small did not end in time and was killed" in line and str(tmp_path / "small.log") in line
+
+
 def test_a_program_that_is_not_to_be_restarted_stays_dead(
     supervisor: Supervisor, said: list[str], tmp_path: Path
 ) -> None:
