@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +17,9 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from lakehouse.errors import ServiceError
+from lakehouse.errors import LakehouseError, ServiceError
 from lakehouse.settings import Settings
-from ml.gate import CHAMPION, Decision
+from ml.gate import CHAMPION, Decision, Gain, decide
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Runs:
 
     @contextmanager
     def run(self, model: str) -> Iterator[str]:
-        """A run in the experiment of a model; what fails in it is marked so. Out: its id.
+        """A run in the experiment of a model; what fails in it is marked so, with the reason. Out: its id.
 
         :raises ServiceError: MLflow does not answer.
         """
@@ -62,7 +62,11 @@ class Runs:
                 f"MLflow at {self._uri} does not answer: {error}", "", "start it, or see LAKEHOUSE_MLFLOW_TRACKING_URI"
             ) from error
         with mlflow.start_run(experiment_id=experiment) as active:
-            yield active.info.run_id
+            try:
+                yield active.info.run_id
+            except LakehouseError as error:
+                mlflow.set_tag("failure", str(error))
+                raise
 
     def log(self, logged: Logged) -> None:
         """Into the run that is open."""
@@ -83,10 +87,21 @@ class Runs:
         except MlflowException:
             return None
 
-    def settle(self, version: ModelVersion, decision: Decision) -> None:
-        """Moves the alias, and says why."""
+    def settle(
+        self, version: ModelVersion, failures: Sequence[str], gain_over: Callable[[ModelVersion], Gain | None]
+    ) -> Decision:
+        """Decides on the alias of a version that the open run has made, moves it, and says why.
+
+        :param failures: of the sanity checks, as sentences. :param gain_over: compares it with the champion.
+        """
+        champion = self.champion(version.name)
+        named = None if champion is None else f"version {champion.version}"
+        found = None if champion is None or failures else gain_over(champion)
+        decision = decide(failures, named, found, self._settings.ml_gate_standard_errors)
         self.client.set_model_version_tag(version.name, version.version, "decision", decision.reason)
         self.client.set_registered_model_alias(version.name, decision.alias, version.version)
+        mlflow.set_tags({"alias": decision.alias, "decision": decision.reason})
+        return decision
 
     def text(self, run_id: str, path: str) -> str:
         """A text that a run has logged."""
