@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ml.lifetime_summary import Floats
 
@@ -32,17 +33,23 @@ class Gain:
     standard_error: float
 
 
-def gain(candidate: Floats, champion: Floats) -> Gain:
-    """In: per row the logarithm of the probability that each had given to what came (Good 1952), in one order."""
+def gain(candidate: Floats, champion: Floats, groups: npt.NDArray[np.int64] | None = None) -> Gain:
+    """In: per row the logarithm of the probability that each had given to what came (Good 1952), in one order.
+
+    :param groups: of each row; rows of one group, such as a customer's, hang together, and the standard error is robust
+        to that (Liang and Zeger 1986). None: each row is for itself. Of one group alone nothing can be said: infinite.
+    """
     difference = candidate - champion
-    error = difference.std(ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else 0.0
-    return Gain(float(difference.mean()), float(error))
+    mean, of = difference.mean(), np.arange(len(difference)) if groups is None else groups
+    sums = np.bincount(np.unique(of, return_inverse=True)[1], difference - mean)
+    error = np.sqrt(len(sums) / (len(sums) - 1) * (sums @ sums)) / len(difference) if len(sums) > 1 else np.inf
+    return Gain(float(mean), float(error))
 
 
 def decide(failures: Sequence[str], champion: str | None, found: Gain | None, standard_errors: float) -> Decision:
     """:param failures: of the sanity checks, as sentences.
     :param champion: its name; None: there is none.
-    :param found: None: it cannot be compared, for it knew a part of the holdout.
+    :param found: None: they cannot be compared, for there is too little that the champion has not seen.
     :param standard_errors: by so many the mean gain has to be above zero.
     """
     if failures:
@@ -50,7 +57,7 @@ def decide(failures: Sequence[str], champion: str | None, found: Gain | None, st
     if champion is None:
         return Decision(CHAMPION, "It passes the sanity checks, and there was no champion.")
     if found is None:
-        return Decision(CHALLENGER, f"Not comparable: {champion} was trained on a part of the holdout.")
+        return Decision(CHALLENGER, f"Not comparable: there is too little that {champion} was not trained on.")
     said = f"log score {found.mean:+.5f} a row against {champion}, standard error {found.standard_error:.5f}"
     if found.mean > standard_errors * found.standard_error:
         return Decision(CHAMPION, f"Better: {said}.")

@@ -29,6 +29,18 @@ class Training:
     report: Report
     log_scores: Floats
 
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        return self.report.metrics
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        return self.report.scores
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self.report.warnings
+
 
 def train(rows: pd.DataFrame, horizon_days: float, seed: int) -> Training:
     """In: rows of `features.customers` in a fixed order, and the length of their holdout. The same rows, horizon and

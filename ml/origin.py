@@ -23,6 +23,9 @@ from lakehouse.values import frame_of_table
 ROW = "row"
 """The place of a row in the input. Sums of floats depend on it, to the last bit."""
 
+RAW_IDS = ("user_id", "user_session", "session_key", "event_id")
+"""What would lead from a row to a customer. It is not kept, so that forgetting a customer leaves inputs as they are."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -32,6 +35,11 @@ class Origin:
     committed_at: datetime
     clock_at: datetime
     code: str
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"silver {self.silver_version}, {self.clock_at:%Y-%m-%d %H:%M}"
 
     def tags(self) -> dict[str, str]:
         return {
@@ -75,9 +83,9 @@ def code_version() -> str:
 
 
 def keep_input(spark: SparkSession, settings: Settings, run_id: str, rows: pd.DataFrame) -> str:
-    """Writes the input of a training as a Delta table of its own, once, without whose rows they are. Out: its URL."""
+    """Writes the input of a training as a Delta table of its own, once, without RAW_IDS. Out: its URL."""
     url = input_url(settings, run_id)
-    kept = rows.drop(columns="user_id").reset_index(drop=True).rename_axis(ROW).reset_index()
+    kept = rows.drop(columns=list(RAW_IDS), errors="ignore").reset_index(drop=True).rename_axis(ROW).reset_index()
     frame = frame_of_table(spark, pa.Table.from_pandas(kept, preserve_index=False))
     frame.write.format("delta").mode("errorifexists").save(url)
     return url

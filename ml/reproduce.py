@@ -8,7 +8,6 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 import pandas as pd
 from mlflow.entities import Run
@@ -23,10 +22,9 @@ from lakehouse.jobs import in_session
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from lakehouse.tables import SILVER_EVENTS
-from ml.lifetime_training import train
+from ml.models import MODELS, Model
 from ml.origin import kept_input
 from ml.runs import Runs
-from ml.train_lifetime_value import input_at
 
 log = logging.getLogger("lakehouse")
 
@@ -44,28 +42,29 @@ class Comparison:
 def reproduce(spark: SparkSession, settings: Settings, runs: Runs, run_id: str) -> Comparison:
     """Reads silver.events at the version of the run, or the kept input when that version is gone.
 
-    :raises InputError: there is no such run.
+    :raises InputError: there is no such run, or it is of something else.
     """
     try:
         run = runs.client.get_run(run_id)
     except MlflowException:
         raise InputError(f"There is no run {run_id} in {settings.mlflow_uri}.", "a run_id as MLflow shows it") from None
-    rows, source = _input(spark, settings, run)
-    params = run.data.params
-    training = train(rows, float(params["holdout_days"]), int(params["seed"]))
-    then, now = run.data.metrics, training.report.metrics
+    name = runs.client.get_experiment(run.info.experiment_id).name
+    if name not in MODELS:
+        raise InputError(f"Run {run_id} is of {name}.", f"a run of {' or '.join(MODELS)}")
+    model = MODELS[name]
+    rows, source = _input(spark, settings, model, run)
+    then, now = run.data.metrics, model.repeat(rows, run).metrics
     logged = {name: then.get(name) for name in now}
     differ = {name: (logged[name], now[name]) for name in now if logged[name] != now[name]}
     return Comparison(run_id, source, len(now), differ)
 
 
-def _input(spark: SparkSession, settings: Settings, run: Run) -> tuple[pd.DataFrame, str]:
-    version, horizon = int(run.data.tags["silver_version"]), timedelta(days=int(run.data.params["holdout_days"]))
-    cut_off_at = datetime.fromisoformat(run.data.tags["cut_off_at"])
+def _input(spark: SparkSession, settings: Settings, model: Model, run: Run) -> tuple[pd.DataFrame, str]:
+    version = int(run.data.tags["silver_version"])
     if version in commits.versions(spark, SILVER_EVENTS, settings):
         try:
-            return input_at(spark, settings, version, cut_off_at, horizon), f"silver.events, version {version}"
-        except (PySparkException, Py4JJavaError) as error:  # the latter as Arrow tells of a file that is gone
+            return model.input_of(spark, settings, run), f"silver.events, version {version}"
+        except (PySparkException, Py4JJavaError) as error:  # the second: Spark translates not all that Arrow meets
             log.warning("version %d of silver.events cannot be read: %s", version, str(error).splitlines()[0])
     return kept_input(spark, settings, run.info.run_id), "the kept input"
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +18,9 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from lakehouse.errors import ServiceError
+from lakehouse.errors import LakehouseError, ServiceError
 from lakehouse.settings import Settings
-from ml.gate import CHAMPION, Decision
+from ml.gate import CHAMPION, Decision, Gain, decide
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Runs:
 
     def __init__(self, settings: Settings) -> None:
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # what is trained here is told to nobody
+        for chatty in ("mlflow", "alembic"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         self._settings, self._uri = settings, settings.mlflow_uri
         settings.mlflow_folder.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(self._uri)
@@ -50,8 +53,8 @@ class Runs:
         self.client = MlflowClient(self._uri, self._uri)
 
     @contextmanager
-    def run(self, model: str) -> Iterator[str]:
-        """A run in the experiment of a model; what fails in it is marked so. Out: its id.
+    def run(self, model: str, name: str) -> Iterator[str]:
+        """A run of this name in the experiment of a model; what fails in it is marked so, with the reason. Out: its id.
 
         :raises ServiceError: MLflow does not answer.
         """
@@ -61,8 +64,12 @@ class Runs:
             raise ServiceError(
                 f"MLflow at {self._uri} does not answer: {error}", "", "start it, or see LAKEHOUSE_MLFLOW_TRACKING_URI"
             ) from error
-        with mlflow.start_run(experiment_id=experiment) as active:
-            yield active.info.run_id
+        with mlflow.start_run(experiment_id=experiment, run_name=name) as active:
+            try:
+                yield active.info.run_id
+            except LakehouseError as error:
+                mlflow.set_tag("failure", str(error))
+                raise
 
     def log(self, logged: Logged) -> None:
         """Into the run that is open."""
@@ -83,10 +90,21 @@ class Runs:
         except MlflowException:
             return None
 
-    def settle(self, version: ModelVersion, decision: Decision) -> None:
-        """Moves the alias, and says why."""
+    def settle(
+        self, version: ModelVersion, failures: Sequence[str], gain_over: Callable[[ModelVersion], Gain | None]
+    ) -> Decision:
+        """Decides on the alias of a version that the open run has made, moves it, and says why.
+
+        :param failures: of the sanity checks, as sentences. :param gain_over: compares it with the champion.
+        """
+        champion = self.champion(version.name)
+        named = None if champion is None else f"version {champion.version}"
+        found = None if champion is None or failures else gain_over(champion)
+        decision = decide(failures, named, found, self._settings.ml_gate_standard_errors)
         self.client.set_model_version_tag(version.name, version.version, "decision", decision.reason)
         self.client.set_registered_model_alias(version.name, decision.alias, version.version)
+        mlflow.set_tags({"alias": decision.alias, "decision": decision.reason})
+        return decision
 
     def text(self, run_id: str, path: str) -> str:
         """A text that a run has logged."""

@@ -6,60 +6,87 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pyspark.sql import SparkSession
 
+from lakehouse.errors import LakehouseError
 from lakehouse.jobs import in_session
 from lakehouse.manifests import refuse_unfinished
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
+from ml.models import MODELS
 from ml.runs import Runs
-from ml.train_lifetime_value import NAME, Trained, train_lifetime_value
+from ml.trained import Judged, Trained
 
 log = logging.getLogger("lakehouse")
 
-_SHOWN = ("purchases", "value")
+
+@dataclass(frozen=True)
+class Untrained:
+    """:param reason: why there is no new version."""
+
+    model: str
+    reason: str
+
+
+def train_each(
+    spark: SparkSession, settings: Settings, runs: Runs, names: Sequence[str], stop: Stop
+) -> Iterator[Trained[Judged] | Untrained]:
+    """Trains these models, one after the other. One that cannot be trained does not keep the others from it."""
+    for name in names:
+        if stop.is_set():
+            return
+        try:
+            yield MODELS[name].train(spark, settings, runs, log.info)
+        except LakehouseError as error:
+            log.error("%s: %s", name, error)
+            yield Untrained(name, str(error))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="lakehouse ml train", description="Train on silver.events as it is, log to MLflow, register, decide."
+        prog="lakehouse ml train",
+        description="Train on silver.events as it is, log to MLflow, register, decide; exit code 1 if one cannot be.",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--model", choices=list(MODELS), help="this one only, not all")
+    parser.add_argument("--json", action="store_true", help="print JSON, a line per model")
     given = parser.parse_args(arguments)
-    found: list[Trained] = []
+    found: list[Trained[Judged] | Untrained] = []
 
-    def work(spark: SparkSession, settings: Settings, _stop: Stop) -> None:
+    def work(spark: SparkSession, settings: Settings, stop: Stop) -> None:
         refuse_unfinished(spark, settings)
-        found.append(train_lifetime_value(spark, settings, Runs(settings), log.info))
+        found.extend(train_each(spark, settings, Runs(settings), [given.model] if given.model else list(MODELS), stop))
 
     code = in_session("ml", ("ml",), work)
-    for trained in found:
-        print(json.dumps(_facts(trained)) if given.json else _text(trained))
-    return code
+    for each in found:
+        print(json.dumps(_facts(each)) if given.json else _text(each))
+    return code or int(any(isinstance(each, Untrained) for each in found))
 
 
-def _facts(trained: Trained) -> dict[str, Any]:
-    found = trained.training.report
+def _facts(each: Trained[Judged] | Untrained) -> dict[str, Any]:
+    if isinstance(each, Untrained):
+        return vars(each)
     return {
-        "model": NAME,
-        "version": trained.version,
-        "run_id": trained.run_id,
-        "alias": trained.decision.alias,
-        "decision": trained.decision.reason,
-        "warnings": list(found.warnings),
-        "metrics": found.metrics,
+        "model": each.model,
+        "version": each.version,
+        "run_id": each.run_id,
+        "alias": each.decision.alias,
+        "decision": each.decision.reason,
+        "warnings": list(each.training.warnings),
+        "metrics": dict(each.training.metrics),
     }
 
 
-def _text(trained: Trained) -> str:
-    found = trained.training.report
-    scores = found.scores.set_index(["target", "predictor"]).round(4).to_string()
-    lines = [f"{NAME} version {trained.version}, run {trained.run_id}", scores]
-    lines += [f"WARNING: {warning}" for warning in found.warnings]
-    return "\n".join([*lines, f"{trained.decision.alias}: {trained.decision.reason}"])
+def _text(each: Trained[Judged] | Untrained) -> str:
+    if isinstance(each, Untrained):
+        return f"{each.model} was not trained: {each.reason}"
+    lines = [f"{each.model} version {each.version}, run {each.run_id}"]
+    lines.append(each.training.scores.round(4).to_string(index=False))
+    lines += [f"WARNING: {warning}" for warning in each.training.warnings]
+    return "\n".join([*lines, f"{each.decision.alias}: {each.decision.reason}"])
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
@@ -23,33 +22,22 @@ from lakehouse.settings import Settings
 from lakehouse.tables import SILVER_EVENTS
 from ml import lifetime_served
 from ml.features import SUMMARY, customers, orders_of
-from ml.gate import Decision, Gain, decide, gain
+from ml.gate import Gain, gain
 from ml.lifetime_plots import deciles_figure, gains_figure, pit_figure, residuals_figure
 from ml.lifetime_training import Training, failed_checks, from_json, log_scores, summary_of, to_json, train
 from ml.lifetime_value import HORIZON_DAYS, predicted
 from ml.origin import Origin, keep_input, newest_origin
 from ml.runs import Logged, Runs
+from ml.trained import Say, Trained
 
 NAME = "lifetime-value"
-
-Say = Callable[[str], None]
 
 _PARAMETERS = "parameters.json"
 _EXAMPLE = pd.DataFrame([[0, 0.0, 30.0, np.nan], [3, 25.5, 60.0, 31.4]], columns=list(SUMMARY))
 """Made up; no customer of the store."""
 
 
-@dataclass(frozen=True)
-class Trained:
-    """:param version: of the registered model."""
-
-    run_id: str
-    version: str
-    training: Training
-    decision: Decision
-
-
-def train_lifetime_value(spark: SparkSession, settings: Settings, runs: Runs, say: Say) -> Trained:
+def train_lifetime_value(spark: SparkSession, settings: Settings, runs: Runs, say: Say) -> Trained[Training]:
     """One training on the newest version of silver.events. The model that is registered is the one that was judged:
     it knows nothing of the holdout.
 
@@ -63,19 +51,16 @@ def train_lifetime_value(spark: SparkSession, settings: Settings, runs: Runs, sa
     say(
         f"{len(rows):,} customers had ordered before {cut_off_at:%Y-%m-%d %H:%M} UTC, at silver {origin.silver_version}"
     )
-    with runs.run(NAME) as run_id:
+    with runs.run(NAME, origin.name) as run_id:
         keep_input(spark, settings, run_id, rows)
         training = train(rows, settings.ml_holdout_days, settings.ml_seed)
         runs.log(_logged(training, rows, origin, cut_off_at, settings))
         version = _register(training)
         failures = failed_checks(training.report)
-        champion = runs.champion(NAME)
-        found = None if champion is None else _gain(runs, champion, training, rows, cut_off_at, settings)
-        named = None if champion is None else f"version {champion.version}"
-        decision = decide(failures, named, found, settings.ml_gate_standard_errors)
-        runs.settle(version, decision)
-        mlflow.set_tags({"alias": decision.alias, "decision": decision.reason})
-    return Trained(run_id, str(version.version), training, decision)
+        decision = runs.settle(
+            version, failures, lambda champion: _gain(runs, champion, training, rows, cut_off_at, settings)
+        )
+    return Trained(NAME, run_id, str(version.version), training, decision)
 
 
 def input_at(
@@ -94,6 +79,17 @@ def input_at(
             "wait for more events, or set LAKEHOUSE_ML_HOLDOUT_DAYS to less",
         )
     return rows
+
+
+def input_of(spark: SparkSession, settings: Settings, run: Run) -> pd.DataFrame:
+    """The input of a run, from the version of silver.events that it names."""
+    tags, horizon = run.data.tags, timedelta(days=int(run.data.params["holdout_days"]))
+    return input_at(spark, settings, int(tags["silver_version"]), datetime.fromisoformat(tags["cut_off_at"]), horizon)
+
+
+def repeat(rows: pd.DataFrame, run: Run) -> Training:
+    """The training of a run, on its input."""
+    return train(rows, float(run.data.params["holdout_days"]), int(run.data.params["seed"]))
 
 
 def _logged(training: Training, rows: pd.DataFrame, origin: Origin, cut_off_at: datetime, settings: Settings) -> Logged:

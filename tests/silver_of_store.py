@@ -31,21 +31,29 @@ def silver_events(spark: SparkSession, store: Store, since: float, until: float)
             "cents": np.maximum(np.round(store.worth[chosen] * 100), 1).astype(np.int64),
         }
     )
-    begins_us = F.unix_micros(F.lit(BEGINS_AT))
     rows = frame_of_table(spark, orders).withColumns(
         {
-            "event_at": F.timestamp_micros(begins_us + F.col("at_us")),
             "event_type": F.lit("purchase"),
             "product_id": F.lit(7),
-            "price": F.col("cents").cast("decimal(12,0)") / 100,
             "user_session": F.col("event_id"),
         }
     )
-    rows = rows.withColumn("event_on", F.to_date("event_at"))
-    fields = SILVER_EVENTS.schema.fields
+    return as_silver(rows)
+
+
+def as_silver(rows: DataFrame) -> DataFrame:
+    """In: some columns of silver.events, but `at_us` since BEGINS_AT for the time, and `cents` for the price. Out: all
+    columns, null where nothing was given.
+    """
+    rows = rows.withColumns(
+        {
+            "event_at": F.timestamp_micros(F.unix_micros(F.lit(BEGINS_AT)) + F.col("at_us")),
+            "price": F.col("cents").cast("decimal(12,0)") / 100,
+        }
+    ).withColumn("event_on", F.to_date("event_at"))
     return rows.select(
         *(
             (F.col(each.name) if each.name in rows.columns else F.lit(None)).cast(each.dataType).alias(each.name)
-            for each in fields
+            for each in SILVER_EVENTS.schema.fields
         )
     )

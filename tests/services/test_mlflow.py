@@ -21,7 +21,7 @@ from tests.services.sinks import wait_for
 def shown(settings: Settings) -> Iterator[tuple[MlflowServer, str, int]]:
     """A server over one run, the run's id, and the server's process id."""
     runs = Runs(settings)
-    with runs.run("lifetime-value") as run_id:
+    with runs.run("lifetime-value", "silver 7") as run_id:
         runs.log(
             Logged(params={"seed": 1}, tags={"silver_version": "7"}, metrics={"mae": 0.5}, texts={"a.txt": "kept"})
         )

@@ -41,4 +41,21 @@ def test_the_gain_is_the_mean_difference_row_by_row_with_its_error() -> None:
     found = gain(champion + np.array([0.1, 0.3, 0.1, 0.3]), champion)
     assert found.mean == pytest.approx(0.2)
     assert found.standard_error == pytest.approx(np.std([0.1, 0.3, 0.1, 0.3], ddof=1) / 2)
-    assert gain(champion[:1], champion[:1]) == Gain(0.0, 0.0)
+
+
+def test_of_a_single_row_or_customer_nothing_can_be_said() -> None:
+    one = np.log(np.array([0.5, 0.2]))
+    for found in (gain(one[:1] + 1, one[:1]), gain(one + 1, one, np.array([7, 7]))):
+        assert found.mean > 0 and found.standard_error == np.inf
+        assert all(decide([], "version 3", found, errors).alias == CHALLENGER for errors in (0.0, 1.0))
+
+
+def test_rows_of_one_customer_count_as_one_when_they_say_the_same() -> None:
+    champion = np.log(np.full(4, 0.5))
+    alone = gain(champion + np.array([0.1, 0.3, 0.2, 0.6]), champion)
+    twice = gain(
+        np.repeat(champion, 2) + np.repeat([0.1, 0.3, 0.2, 0.6], 2), np.repeat(champion, 2), np.repeat([9, 4, 7, 1], 2)
+    )
+    assert twice.mean == pytest.approx(alone.mean)
+    assert twice.standard_error == pytest.approx(alone.standard_error)
+    assert gain(champion + 0.1 * np.arange(4), champion, np.arange(4)) == gain(champion + 0.1 * np.arange(4), champion)

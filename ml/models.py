@@ -1,0 +1,35 @@
+"""The models there are, by their name in MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from mlflow.entities import Run
+from pyspark.sql import SparkSession
+
+from lakehouse.settings import Settings
+from ml import train_lifetime_value as value
+from ml import train_purchase_intent as intent
+from ml.runs import Runs
+from ml.trained import Judged, Say, Trained
+
+
+@dataclass(frozen=True)
+class Model:
+    """:param train: silver.events as it is -> a registered version.
+    :param input_of: the input of a run, read at the version of silver.events that the run names.
+    :param repeat: such an input -> the training, with the parameters of the run.
+    """
+
+    train: Callable[[SparkSession, Settings, Runs, Say], Trained[Any]]
+    input_of: Callable[[SparkSession, Settings, Run], pd.DataFrame]
+    repeat: Callable[[pd.DataFrame, Run], Judged]
+
+
+MODELS: Mapping[str, Model] = {
+    value.NAME: Model(value.train_lifetime_value, value.input_of, value.repeat),
+    intent.NAME: Model(intent.train_purchase_intent, intent.input_of, intent.repeat),
+}
