@@ -13,6 +13,7 @@ from rich.console import Console
 
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings, load_settings
+from operate.services.mlflow import missing_extra
 
 Command = Callable[[argparse.Namespace, Settings, Console], int]
 
@@ -135,26 +136,35 @@ def _add_quarantine(
 def _add_ingest(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
     ingest = commands.add_parser("ingest", help="Files into Kafka, a live stream into Kafka, or a synthetic history.")
     ways = ingest.add_subparsers(title="ways", required=True, metavar="WAY")
-    for name, module, help_ in (
+    _add_modules(
+        ways,
+        common,
         ("split", "ingest.split", "CSV files of months into one file per day"),
         ("drop", "ingest.drop", "files of days into the input folder, one a minute"),
         ("source", "ingest.file_source", "the input folder into Kafka, exactly once"),
         ("replay", "ingest.archive", "archived files into the input folder again"),
         ("produce", "ingest.produce", "a live stream into Kafka at a rate"),
         ("generate", "ingest.csv_files", "a synthetic history as CSV files"),
-    ):
-        way = ways.add_parser(name, parents=[common], add_help=False, help=help_)
-        way.set_defaults(command=_by_module, module=module)
+    )
 
 
 def _add_ml(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
-    ml = commands.add_parser("ml", help="Models of what customers are worth: train them, fit one to a file.")
+    ml = commands.add_parser("ml", help="Models of customers and carts: train, do a training again, fit to a file.")
     ways = ml.add_subparsers(title="ways", required=True, metavar="WAY")
-    for name, module, help_ in (
+    _add_modules(
+        ways,
+        common,
         ("train", "ml.train", "models on silver, into MLflow; the better one becomes champion"),
         ("reproduce", "ml.reproduce", "train again what a run has trained, and compare"),
         ("fit-summary", "ml.fit_summary", "BG/NBD and Gamma-Gamma to a CSV file of customers"),
-    ):
+    )
+
+
+def _add_modules(
+    ways: argparse._SubParsersAction, common: argparse.ArgumentParser, *commands: tuple[str, str, str]
+) -> None:
+    """:param commands: name, module and help of each whose own flags are those of the module's main function."""
+    for name, module, help_ in commands:
         way = ways.add_parser(name, parents=[common], add_help=False, help=help_)
         way.set_defaults(command=_by_module, module=module)
 
@@ -354,7 +364,13 @@ def _by_module(given: argparse.Namespace, settings: Settings, _console: Console)
     from operate.stack import known_kafka
 
     os.environ |= known_kafka(settings).as_environment()
-    return int(importlib.import_module(given.module).main(given.rest))
+    try:
+        module = importlib.import_module(given.module)
+    except ModuleNotFoundError as error:
+        if not given.module.startswith("ml."):
+            raise
+        raise missing_extra(str(error.name)) from None
+    return int(module.main(given.rest))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class MlflowServer:
         :raises ServiceError: the asked port is taken.
         """
         if importlib.util.find_spec("mlflow") is None:
-            raise SettingError("MLflow is not installed.", "the extra `ml`", "pip install 'storefront-lakehouse[ml]'")
+            raise missing_extra("mlflow")
         self.output.parent.mkdir(parents=True, exist_ok=True)
         _, notes = ports.settle(self._folder / _MEMORY, {"mlflow_port": self._settings.mlflow_port})
         return notes
@@ -65,3 +65,8 @@ class MlflowServer:
         with suppress(OSError), urllib.request.urlopen(f"{self.url}/health", timeout=_ANSWER_S) as said:
             return bool(said.status == 200)
         return False
+
+
+def missing_extra(module: str) -> SettingError:
+    """A module of the extra `ml` is not there."""
+    return SettingError(f"{module} is not installed.", "the extra `ml`", "pip install 'storefront-lakehouse[ml]'")
