@@ -22,6 +22,9 @@ from lakehouse.errors import LakehouseError, ServiceError
 from lakehouse.settings import Settings
 from ml.gate import CHAMPION, Decision, Gain, decide
 
+_NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What MLflow says of a model that is not registered, and of an alias that is not set."""
+
 
 @dataclass(frozen=True)
 class Logged:
@@ -84,10 +87,15 @@ class Runs:
             mlflow.log_text(table.to_csv(index=False), f"tables/{name}.csv")
 
     def champion(self, model: str) -> ModelVersion | None:
-        """The version in force; None while there is none."""
+        """The version in force; None while there is none.
+
+        :raises MlflowException: that cannot be known now. To go on would make any candidate champion.
+        """
         try:
             return self.client.get_model_version_by_alias(model, CHAMPION)
-        except MlflowException:
+        except MlflowException as error:
+            if error.error_code not in _NOT_THERE:
+                raise
             return None
 
     def settle(
