@@ -74,6 +74,11 @@ class Stage:
         pulse, python = read_pulse(self.settings), self.process("pipeline")
         return python is not None and pulse.get("pid") == python.pid and is_running(pulse)
 
+    def has_begun(self, name: str) -> bool:
+        """Is a program of the slower tables at work? One asked to end while it starts ends at once, and that is all."""
+        log = (self.settings.logs / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+        return self.process(name) is not None and "INFO running" in log.rpartition("starting Spark")[2]
+
     def batches(self) -> int:
         """Of the pipeline that runs now."""
         return int(read_pulse(self.settings).get("batches", 0))
