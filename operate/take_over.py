@@ -25,8 +25,6 @@ from silver.rows import with_history
 
 Say = Callable[[str], None]
 
-_LOT = 10_000
-
 
 def begin(
     layer: str, spark: SparkSession, settings: Settings, note: commits.Note | None, began_at: datetime
@@ -137,10 +135,10 @@ def _publish(spark: SparkSession, settings: Settings, topics: Topics, manifest: 
             gone = keys_gone(old, rows, table)
         revision = commits.last_note(spark, table, settings)["revision"]
         published = withdrawn = 0
-        for lot in in_lots(rows, _LOT):
+        for lot in in_lots(rows.toArrow()):
             topics.publish(table, lot)
             published += len(lot)
-        for lot in in_lots(gone, _LOT):
+        for lot in in_lots(gone.toArrow()):
             topics.withdraw(table, keys_of(lot, table), revision)
             withdrawn += len(lot)
         say(f"{table.topic(settings)}: {published:,} rows published, {withdrawn:,} keys withdrawn")
