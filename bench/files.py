@@ -33,6 +33,7 @@ from ingest.generate import history
 from ingest.input_folder import InputFolder
 from ingest.shape import StoreShape
 from lakehouse.errors import ServiceError
+from lakehouse.kafka_access import for_kafka_python
 from lakehouse.settings import Settings, load_settings
 
 WARM_UP_ROWS = 20_000
@@ -143,7 +144,7 @@ def _source(settings: Settings) -> Sender:
 
 def _yardstick(settings: Settings) -> Sender:
     """As a good example has it: all acknowledgements, a little company for each record, a flush at the end."""
-    producer = KafkaProducer(bootstrap_servers=settings.kafka_bootstrap, acks="all", linger_ms=20)
+    producer = KafkaProducer(**for_kafka_python(settings), acks="all", linger_ms=20)
 
     def send(path: Path) -> tuple[int, float, float]:
         records = [(record.key, record.value) for record in csv_records(path)]

@@ -7,15 +7,14 @@ import time
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from bench.measure import Payments
+from lakehouse.kafka_access import for_librdkafka
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_PRODUCT_SALES
 
 
 def consumer_from_the_start(settings: Settings, *topics: str) -> Consumer:
     """Of all partitions of these topics, each from its first record."""
-    consumer = Consumer(
-        {"bootstrap.servers": settings.kafka_bootstrap, "group.id": "bench", "enable.auto.commit": False}
-    )
+    consumer = Consumer(for_librdkafka(settings) | {"group.id": "bench", "enable.auto.commit": False})
     known = consumer.list_topics(timeout=10).topics
     consumer.assign([TopicPartition(topic, partition, 0) for topic in topics for partition in known[topic].partitions])
     return consumer

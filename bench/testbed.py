@@ -12,6 +12,7 @@ from pathlib import Path
 from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 
+from lakehouse.kafka_access import for_librdkafka
 from lakehouse.settings import Settings
 from operate.services.topics import topic_configs
 from operate.stack import Stack, only_run
@@ -61,7 +62,7 @@ def _own_topics(settings: Settings, run: str) -> dict[str, str]:
 
 
 def _remove_topics(settings: Settings) -> None:
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})
+    admin = AdminClient(for_librdkafka(settings) | {"log_level": 0})
     for done in admin.delete_topics(list(topic_configs(settings)), operation_timeout=15).values():
         with suppress(Exception):
             done.result()

@@ -22,6 +22,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.types import StructType
 
+from lakehouse.kafka_access import for_spark
 from lakehouse.settings import Settings, load_settings
 from lakehouse.streams import Stop
 from lakehouse.tables import GOLD_PRODUCT_SALES
@@ -64,7 +65,7 @@ class Textbook:
     def _from_kafka(self) -> DataFrame:
         return (
             self._spark.readStream.format("kafka")
-            .option("kafka.bootstrap.servers", self._settings.kafka_bootstrap)
+            .options(**for_spark(self._settings))
             .option("subscribe", self._settings.events_topic)
             .option("startingOffsets", "earliest")
             .load()
@@ -93,7 +94,7 @@ class Textbook:
             (
                 sales_records(changed)
                 .write.format("kafka")
-                .option("kafka.bootstrap.servers", settings.kafka_bootstrap)
+                .options(**for_spark(settings))
                 .option("topic", GOLD_PRODUCT_SALES.topic(settings))
                 .save()
             )

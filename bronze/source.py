@@ -8,6 +8,7 @@ import time
 from pyspark.sql import DataFrame, SparkSession
 
 from lakehouse.errors import DataLossError, ServiceError
+from lakehouse.kafka_access import for_spark
 from lakehouse.offsets import Held, Offsets, held_offsets
 from lakehouse.settings import Settings
 
@@ -52,7 +53,8 @@ def kafka_stream(spark: SparkSession, settings: Settings, start: Offsets) -> Dat
     """The committed records of both topics from these offsets on."""
     return (
         spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", settings.kafka_bootstrap)
+        .options(**for_spark(settings))
+        .option("groupIdPrefix", "lakehouse-spark")
         .option("subscribe", ",".join(start))
         .option("startingOffsets", json.dumps(start))
         .option("kafka.isolation.level", "read_committed")

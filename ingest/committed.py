@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from ingest.producer import bootstrap_of, unreachable
+from ingest.producer import refuse_without_kafka, unreachable
+from lakehouse.kafka_access import for_librdkafka
 from lakehouse.settings import Settings
 
 ANSWER_S = 15.0
@@ -17,10 +18,10 @@ def committed_records(settings: Settings, topic: str, partitions: int) -> Iterat
 
     :raises ServiceError: Kafka does not answer.
     """
-    bootstrap = bootstrap_of(settings)
+    refuse_without_kafka(settings)
     consumer = Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **for_librdkafka(settings),
             "group.id": "lakehouse-committed",
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
@@ -36,15 +37,15 @@ def committed_records(settings: Settings, topic: str, partitions: int) -> Iterat
         while ends < partitions:
             message = consumer.poll(ANSWER_S)
             if message is None:
-                raise unreachable(bootstrap, f"nothing of {topic} in {ANSWER_S:.0f} s")
+                raise unreachable(settings, f"nothing of {topic} in {ANSWER_S:.0f} s")
             error = message.error()
             if error is None:
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:
                 ends += 1
             elif error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:  # a new topic is known everywhere a moment later
-                raise unreachable(bootstrap, error.str())
+                raise unreachable(settings, error.str())
     except KafkaException as error:
-        raise unreachable(bootstrap, error.args[0].str()) from None
+        raise unreachable(settings, error.args[0].str()) from None
     finally:
         consumer.close()

@@ -207,7 +207,7 @@ class FileSource:
         cause = error.args[0]
         if cause.fatal():
             return ServiceError(f"This source was fenced off: {cause.str()}", *_ONE_SOURCE)
-        return unreachable(self._producer.bootstrap, cause.str())
+        return unreachable(self._producer.settings, cause.str())
 
 
 def _chunk(rows: Iterator[CsvRow], most_rows: int) -> tuple[list[CsvRow], bool]:

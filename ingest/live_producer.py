@@ -13,7 +13,8 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from ingest.producer import Headers, bootstrap_of, unreachable
+from ingest.producer import Headers, refuse_without_kafka, unreachable
+from lakehouse.kafka_access import for_kafka_python
 from lakehouse.settings import Settings
 
 MOST_QUEUED_ROWS = 50_000
@@ -30,12 +31,13 @@ class LiveProducer:
     """
 
     def __init__(self, settings: Settings, linger_ms: int = 5, timeout_s: float = 15.0) -> None:
-        self.bootstrap, self.timeout_s = bootstrap_of(settings), timeout_s
+        refuse_without_kafka(settings)
+        self.settings, self.timeout_s = settings, timeout_s
         self._waiting: deque[tuple[Any, int]] = deque()  # the promise of each record, and its bytes
         self._waiting_bytes = 0
         try:
             self.client = KafkaProducer(
-                bootstrap_servers=self.bootstrap,
+                **for_kafka_python(settings),
                 bootstrap_timeout_ms=int(timeout_s * 1000),
                 max_block_ms=int(timeout_s * 1000),
                 delivery_timeout_ms=int(DELIVERY_S * 1000),
@@ -49,7 +51,7 @@ class LiveProducer:
                 metrics_enabled=False,
             )
         except (KafkaError, OSError, ValueError) as error:  # ValueError: an address that is none
-            raise unreachable(self.bootstrap, _said(error)) from None
+            raise unreachable(self.settings, _said(error)) from None
 
     def send_batch(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
         """Queue records, in order; waits while too much is queued.
@@ -73,7 +75,7 @@ class LiveProducer:
             promise, size = self._waiting.popleft()
             self._waiting_bytes -= size
             if promise.failed():
-                raise unreachable(self.bootstrap, _said(promise.exception))
+                raise unreachable(self.settings, _said(promise.exception))
 
     def has_room(self) -> bool:
         """Whether records can be queued now, without waiting; raises as `poll`."""
@@ -90,7 +92,7 @@ class LiveProducer:
         self.poll()
         if self._waiting:
             left = len(self._waiting)
-            raise unreachable(self.bootstrap, f"{left} records were not delivered in {self.timeout_s:.0f} s")
+            raise unreachable(self.settings, f"{left} records were not delivered in {self.timeout_s:.0f} s")
 
     def close(self) -> None:
         """Let go of the connection. What cannot be delivered within a second, after a failure, is dropped."""
@@ -108,7 +110,7 @@ class LiveProducer:
                 self._waiting[0][0].get(DELIVERY_S)
             promise = self.client.send(topic, value=value, key=key, headers=headers)
         except KafkaError as error:
-            raise unreachable(self.bootstrap, _said(error)) from None
+            raise unreachable(self.settings, _said(error)) from None
         size = len(value or b"")
         self._waiting.append((promise, size))
         self._waiting_bytes += size

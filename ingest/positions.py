@@ -11,7 +11,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from ingest.committed import ANSWER_S, committed_records
-from ingest.producer import bootstrap_of, unreachable
+from ingest.producer import refuse_without_kafka, unreachable
+from lakehouse.kafka_access import for_librdkafka
 from lakehouse.settings import Settings
 
 POSITIONS_TOPIC = "ingest-positions"
@@ -44,7 +45,7 @@ def read_position(settings: Settings, source: str) -> Position:
 
     :raises ServiceError: Kafka does not answer.
     """
-    _make_topic(bootstrap_of(settings))
+    _make_topic(settings)
     position = Position()
     for record in committed_records(settings, POSITIONS_TOPIC, partitions=1):
         if record.key() == source.encode():
@@ -52,13 +53,14 @@ def read_position(settings: Settings, source: str) -> Position:
     return position
 
 
-def _make_topic(bootstrap: str) -> None:
+def _make_topic(settings: Settings) -> None:
+    refuse_without_kafka(settings)
     topic = NewTopic(POSITIONS_TOPIC, 1, config={"cleanup.policy": "compact"})
-    client: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": 0, "error_cb": lambda error: None}
+    client: dict[str, Any] = for_librdkafka(settings) | {"log_level": 0, "error_cb": lambda error: None}
     admin = AdminClient(client)  # held: without it the answer is thrown away
     try:
         made = admin.create_topics([topic], request_timeout=ANSWER_S)
         made[POSITIONS_TOPIC].result(ANSWER_S)
     except KafkaException as error:
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            raise unreachable(bootstrap, error.args[0].str()) from None
+            raise unreachable(settings, error.args[0].str()) from None

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaException, Message
 from ingest.console import printable
 from ingest.csv_records import CsvRecord
 from lakehouse.errors import ServiceError, SettingError
+from lakehouse.kafka_access import what_may_be_wrong
 from lakehouse.producers import make_producer
 from lakehouse.settings import Settings
 
@@ -25,20 +26,19 @@ SILENT.addHandler(logging.NullHandler())
 SILENT.propagate = False
 
 
-def bootstrap_of(settings: Settings) -> str:
+def refuse_without_kafka(settings: Settings) -> None:
     """:raises SettingError: nobody has said where Kafka is."""
     if not settings.kafka_bootstrap:
         raise SettingError(
             "LAKEHOUSE_KAFKA_BOOTSTRAP is empty.", "host:port of a running Kafka", "set it, or start one: lakehouse up"
         )
-    return settings.kafka_bootstrap
 
 
-def unreachable(bootstrap: str, error: object) -> ServiceError:
+def unreachable(settings: Settings, error: object) -> ServiceError:
     return ServiceError(
-        f"Kafka at {bootstrap} does not answer: {error}",
+        f"Kafka at {settings.kafka_bootstrap} does not answer: {error}",
         "a running broker",
-        "start one with `lakehouse up`, or correct LAKEHOUSE_KAFKA_BOOTSTRAP",
+        f"start one with `lakehouse up`, or correct {what_may_be_wrong(settings)}",
     )
 
 
@@ -76,7 +76,8 @@ class EventProducer:
     def __init__(
         self, settings: Settings, transactional_id: str = "", linger_ms: float = 5.0, timeout_s: float = 15.0
     ) -> None:
-        self.bootstrap, self.timeout_s = bootstrap_of(settings), timeout_s
+        refuse_without_kafka(settings)
+        self.settings, self.timeout_s = settings, timeout_s
         self._failed: list[str] = []
         self._queued_bytes = 0
         # A transaction reports its failures when it commits, and a callback would be in the way of a fatal one.
@@ -97,7 +98,7 @@ class EventProducer:
         try:
             self.client.list_topics(timeout=timeout_s)
         except KafkaException as error:
-            raise unreachable(self.bootstrap, error.args[0].str()) from None
+            raise unreachable(self.settings, error.args[0].str()) from None
 
     def send_batch(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
         """Queue records in their order; waits while too much is queued."""
@@ -119,7 +120,7 @@ class EventProducer:
         """
         self.client.poll(0)
         if self._failed:
-            raise unreachable(self.bootstrap, self._failed[0])
+            raise unreachable(self.settings, self._failed[0])
 
     def flush(self) -> None:
         """Wait until all is delivered.
@@ -129,7 +130,7 @@ class EventProducer:
         left = self.client.flush(self.timeout_s)
         self.poll()
         if left:
-            raise unreachable(self.bootstrap, f"{left} records were not delivered in {self.timeout_s:.0f} s")
+            raise unreachable(self.settings, f"{left} records were not delivered in {self.timeout_s:.0f} s")
 
     def drop(self) -> None:
         """Forget what is queued, before an aborted transaction is sent again."""
@@ -144,7 +145,7 @@ class EventProducer:
         self.client.produce_batch(topic, messages, **self._on_delivery)
         refused = [m["_error"] for m in messages if "_error" in m]
         if refused:
-            raise unreachable(self.bootstrap, f"{len(refused)} records were refused: {refused[0].str()}")
+            raise unreachable(self.settings, f"{len(refused)} records were refused: {refused[0].str()}")
         self.poll()
 
     def _wait_for_room(self, more_bytes: int) -> None:

@@ -8,6 +8,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from lakehouse.errors import ServiceError
+from lakehouse.kafka_access import for_kafka_python, what_may_be_wrong
 from lakehouse.settings import Settings
 
 Offsets = dict[str, dict[str, int]]
@@ -30,14 +31,12 @@ def held_offsets(settings: Settings) -> Held:
         raise ServiceError(
             f"Kafka at {settings.kafka_bootstrap!r} does not answer ({type(error).__name__}).",
             "a broker at the setting kafka_bootstrap",
-            "start it, or correct LAKEHOUSE_KAFKA_BOOTSTRAP",
+            f"start it, or correct {what_may_be_wrong(settings)}",
         ) from error
 
 
 def _held_offsets(settings: Settings) -> Held:
-    consumer = KafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap, isolation_level="read_committed", enable_auto_commit=False
-    )
+    consumer = KafkaConsumer(**for_kafka_python(settings), isolation_level="read_committed", enable_auto_commit=False)
     try:
         first: Offsets = {}
         end: Offsets = {}

@@ -7,6 +7,7 @@ from typing import Any
 from confluent_kafka import Producer
 
 from lakehouse.errors import ServiceError
+from lakehouse.kafka_access import for_librdkafka
 from lakehouse.settings import Settings
 
 
@@ -14,7 +15,7 @@ def make_producer(settings: Settings, **extra: Any) -> Producer:
     """An idempotent producer: acknowledged by all replicas, in order, partitioned by murmur2 as Kafka's clients do."""
     return Producer(
         {
-            "bootstrap.servers": settings.kafka_bootstrap,
+            **for_librdkafka(settings),
             "enable.idempotence": True,
             "acks": "all",
             # librdkafka's default is CRC32: the same key would be in two partitions.

@@ -6,9 +6,9 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lakehouse.errors import SettingError
@@ -33,6 +33,18 @@ class Settings(BaseSettings):
     file_settle_s: float = Field(1.0, ge=0, description="A file that changed less than this ago is not read yet.")
     drop_interval_s: float = Field(60.0, ge=0, description="Time between two files of `lakehouse ingest drop`.")
     kafka_bootstrap: str = Field("", description="host:port of Kafka. Empty: the embedded broker of the home folder.")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT",
+        description="How to speak to a Kafka of your own. The embedded broker knows this alone.",
+    )
+    kafka_sasl_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = Field(
+        "SCRAM-SHA-512", description="How we log in there, with one of the SASL protocols."
+    )
+    kafka_user: str = Field("", description="Who we are there.")
+    kafka_password: SecretStr = Field(SecretStr(""), description="The password of that user.")
+    kafka_ca_file: str = Field(
+        "", description="PEM file of the authorities that its certificates are from. Empty: those of the system."
+    )
     kafka_port: int = Field(0, ge=0, le=65535, description="Port of the embedded broker on 127.0.0.1. 0: a free one.")
     kafka_memory_mb: int = Field(256, ge=128, description="Heap of the embedded broker.")
     kafka_retention_s: int = Field(7 * 86400, ge=60, description="How long the embedded broker keeps store events.")
@@ -115,6 +127,31 @@ class Settings(BaseSettings):
     def _absolute(cls, home: Path) -> Path:
         return Path(os.path.abspath(home.expanduser()))  # noqa: PTH100 (links stay as the user gave them)
 
+    @field_validator("kafka_security_protocol")
+    @classmethod
+    def _is_not_embedded(cls, protocol: str, info: ValidationInfo) -> str:
+        if protocol != "PLAINTEXT" and not info.data.get("kafka_bootstrap"):
+            raise ValueError("is for a Kafka of your own, and LAKEHOUSE_KAFKA_BOOTSTRAP names none")
+        return protocol
+
+    @field_validator("kafka_user", "kafka_password")
+    @classmethod
+    def _goes_with_sasl(cls, value: str | SecretStr, info: ValidationInfo) -> str | SecretStr:
+        protocol = info.data.get("kafka_security_protocol", "PLAINTEXT")
+        is_given = bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        if is_given != protocol.startswith("SASL"):
+            raise ValueError(
+                f"{'is' if is_given else 'must be'} for a login, and LAKEHOUSE_KAFKA_SECURITY_PROTOCOL is {protocol}"
+            )
+        return value
+
+    @field_validator("kafka_ca_file")
+    @classmethod
+    def _can_be_read(cls, path: str) -> str:
+        if path and not Path(path).is_file():
+            raise ValueError("there is no such file")
+        return path
+
     @field_validator("sales_window_s")
     @classmethod
     def _divides_a_day(cls, sales_window_s: int) -> int:
@@ -129,6 +166,10 @@ class Settings(BaseSettings):
             if not 0 <= low <= high <= 1:
                 raise ValueError(f"{name}: shares rise from 0 to 1, as in `brand 0.2-0.65`")
         return text
+
+    @property
+    def kafka_has_login(self) -> bool:
+        return self.kafka_security_protocol.startswith("SASL")
 
     @property
     def null_bands(self) -> dict[str, tuple[float, float]]:
@@ -200,9 +241,11 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "?"
+        field = Settings.model_fields.get(name)
+        shown = "(a secret)" if field and field.annotation is SecretStr else repr(first.get("input"))
         raise SettingError(
-            f"Setting {PREFIX}{name.upper()} is {first.get('input')!r}: {first['msg']}.",
-            Settings.model_fields[name].description or "" if name in Settings.model_fields else "",
+            f"Setting {PREFIX}{name.upper()} is {shown}: {first['msg']}.",
+            field.description or "" if field else "",
             "correct it in the environment, .env or the flag",
         ) from None
 

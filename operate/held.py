@@ -10,6 +10,7 @@ import pyarrow as pa
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from lakehouse.errors import ServiceError
+from lakehouse.kafka_access import for_librdkafka
 from lakehouse.settings import Settings
 
 _CHUNK = 200_000
@@ -26,7 +27,7 @@ def held_records(settings: Settings, ends: Mapping[tuple[str, int], int]) -> Ite
     """
     consumer = Consumer(
         {
-            "bootstrap.servers": settings.kafka_bootstrap,
+            **for_librdkafka(settings),
             "group.id": "lakehouse-audit",
             "enable.auto.commit": False,
             "isolation.level": "read_committed",

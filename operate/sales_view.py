@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from lakehouse.kafka_access import for_librdkafka
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_PRODUCT_SALES
 
@@ -30,7 +31,7 @@ class SalesView:
         self._settings = settings
         self._consumer = Consumer(
             {
-                "bootstrap.servers": settings.kafka_bootstrap,
+                **for_librdkafka(settings),
                 "group.id": "lakehouse-view",
                 "enable.auto.commit": False,
                 "fetch.wait.max.ms": 20,

@@ -16,6 +16,7 @@ from pyspark.sql.pandas.types import to_arrow_type
 from pyspark.sql.types import ArrayType, StringType, StructField
 
 from lakehouse.errors import ServiceError, TableError
+from lakehouse.kafka_access import for_librdkafka
 from lakehouse.settings import Settings
 from lakehouse.tables import PUBLISHED, Table
 from operate.lake import open_table
@@ -35,7 +36,7 @@ def lag(settings: Settings) -> int:
             raise _unserved()
         rows = connection.execute('SELECT topic, "partition", next_offset FROM sink.offsets').fetchall()
     stored = {(topic, partition): offset for topic, partition, offset in rows}
-    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": "lakehouse-lag", "log_level": 0})
+    consumer = Consumer(for_librdkafka(settings) | {"group.id": "lakehouse-lag", "log_level": 0})
     try:
         topics = consumer.list_topics(timeout=_TIMEOUT_S).topics
         behind = 0

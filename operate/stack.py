@@ -58,7 +58,7 @@ class Stack:
     def wait_for_kafka(self) -> None:
         if self._broker is not None:
             self.supervisor.wait_until(self._broker.is_ready, "Kafka", _KAFKA_START_S)
-        for line in ensure_topics(self.settings.kafka_bootstrap, self.settings):
+        for line in ensure_topics(self.settings):
             self._say(line)
 
     def start_postgres(self) -> None:

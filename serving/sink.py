@@ -21,6 +21,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from lakehouse.errors import LakehouseError, SettingError
+from lakehouse.kafka_access import for_librdkafka
 from lakehouse.settings import Settings, load_settings
 from lakehouse.streams import Stop
 from lakehouse.tables import PUBLISHED, Table
@@ -78,7 +79,7 @@ class Sink:
 
     def _same_topics(self, connection: psycopg.Connection[Any]) -> None:
         """A topic that was made anew starts anew here too: what it had is not in it any more."""
-        admin = AdminClient({"bootstrap.servers": self._settings.kafka_bootstrap, "log_level": 0})
+        admin = AdminClient(for_librdkafka(self._settings) | {"log_level": 0})
         described = admin.describe_topics(TopicCollection(list(self._tables)), request_timeout=10)
         for topic, future in described.items():
             topic_id = str(future.result().topic_id)
@@ -99,7 +100,7 @@ class Sink:
     def _consumer(self) -> Iterator[Consumer]:
         consumer = Consumer(
             {
-                "bootstrap.servers": self._settings.kafka_bootstrap,
+                **for_librdkafka(self._settings),
                 "group.id": f"{self._settings.gold_topic_prefix}lakehouse-sink",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",

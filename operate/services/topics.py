@@ -8,6 +8,7 @@ from kafka.admin import ConfigResource, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from lakehouse.errors import ServiceError
+from lakehouse.kafka_access import for_kafka_python, what_may_be_wrong
 from lakehouse.settings import Settings
 from lakehouse.tables import PUBLISHED
 from operate.services.kafka_properties import DAY_MS, MAX_BATCH_BYTES, retention_ms, segment_ms
@@ -40,7 +41,7 @@ def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
     return events_topics | {table.topic(settings): dict(gold) for table in PUBLISHED}
 
 
-def ensure_topics(bootstrap: str, settings: Settings, timeout_s: float = 15) -> list[str]:
+def ensure_topics(settings: Settings, timeout_s: float = 15) -> list[str]:
     """Make the topics that are missing. A topic that is there is left as it is. Returns what differs, a line each.
 
     :raises ServiceError: no broker there, or it refuses.
@@ -48,14 +49,17 @@ def ensure_topics(bootstrap: str, settings: Settings, timeout_s: float = 15) -> 
     wait_ms = int(timeout_s * 1000)
     try:
         admin = KafkaAdminClient(
-            bootstrap_servers=bootstrap, request_timeout_ms=wait_ms, bootstrap_timeout_ms=wait_ms, client_id="lakehouse"
+            **for_kafka_python(settings),
+            request_timeout_ms=wait_ms,
+            bootstrap_timeout_ms=wait_ms,
+            client_id="lakehouse",
         )
     except (KafkaError, OSError, ValueError) as error:
-        raise _unreachable(bootstrap, error) from error
+        raise _unreachable(settings, error) from error
     try:
         return _ensure(admin, settings)
     except KafkaError as error:
-        raise _unreachable(bootstrap, error) from error
+        raise _unreachable(settings, error) from error
     finally:
         admin.close()
 
@@ -86,9 +90,9 @@ def _differences(admin: KafkaAdminClient, name: str, wanted: dict[str, str], par
     return lines
 
 
-def _unreachable(bootstrap: str, error: Exception) -> ServiceError:
+def _unreachable(settings: Settings, error: Exception) -> ServiceError:
     return ServiceError(
-        f"Kafka at {bootstrap} does not do what was asked: {type(error).__name__}: {error}",
+        f"Kafka at {settings.kafka_bootstrap} does not do what was asked: {type(error).__name__}: {error}",
         "a broker that answers and lets us make topics",
-        "check LAKEHOUSE_KAFKA_BOOTSTRAP, or start the embedded broker with `lakehouse up`",
+        f"check {what_may_be_wrong(settings)}, or start the embedded broker with `lakehouse up`",
     )

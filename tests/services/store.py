@@ -24,7 +24,7 @@ def store_in(broker: KafkaBroker, tmp_path: Path, topic_partitions: int = 2) -> 
         topic_partitions=topic_partitions,
         home=tmp_path / "home",
     )
-    ensure_topics(broker.bootstrap, settings)
+    ensure_topics(settings)
     return settings
 
 

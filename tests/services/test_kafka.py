@@ -76,13 +76,17 @@ def listening(pid: int) -> set[str]:
     return addresses
 
 
+def at(place: str, settings: Settings) -> Settings:
+    return settings.model_copy(update={"kafka_bootstrap": place})
+
+
 def test_survives_a_kill_with_its_data_and_port_and_stops_without_a_trace(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     first = KafkaBroker(settings)
     assert first.start() == []
     first.wait_until_ready()
     place = first.bootstrap
-    ensure_topics(place, settings)
+    ensure_topics(at(place, settings))
     send(place, settings.events_topic, b"kept")
     assert first.process
     first.process.kill()
@@ -108,7 +112,7 @@ def test_moves_when_its_ports_are_taken_and_says_so(tmp_path: Path) -> None:
     broker.start()
     broker.wait_until_ready()
     before = broker.bootstrap
-    ensure_topics(before, settings)
+    ensure_topics(at(before, settings))
     send(before, settings.events_topic, b"kept")
     broker.stop()
 
@@ -168,8 +172,8 @@ def test_ends_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
 
 def test_topics_are_made_once_and_as_the_contract_says(kafka_broker: KafkaBroker) -> None:  # noqa: F811
     settings, place = kafka_broker.settings, kafka_broker.bootstrap
-    assert ensure_topics(place, settings) == []
-    assert ensure_topics(place, settings) == []
+    assert ensure_topics(at(place, settings)) == []
+    assert ensure_topics(at(place, settings)) == []
     admin = KafkaAdminClient(bootstrap_servers=place)
     try:
         names = [settings.events_topic, settings.unreadable_topic, GOLD_PRODUCT_SALES.topic(settings)]
@@ -183,14 +187,14 @@ def test_topics_are_made_once_and_as_the_contract_says(kafka_broker: KafkaBroker
     assert found[GOLD_PRODUCT_SALES.topic(settings)]["cleanup.policy"]["value"] == "compact"
     (difference,) = [
         line
-        for line in ensure_topics(place, settings.model_copy(update={"topic_partitions": 3}))
+        for line in ensure_topics(at(place, settings).model_copy(update={"topic_partitions": 3}))
         if settings.events_topic + " " in line
     ]
     assert "has 2 partitions, the setting says 3" in difference
 
 
 def test_accepts_large_records(kafka_broker: KafkaBroker) -> None:  # noqa: F811
-    ensure_topics(kafka_broker.bootstrap, kafka_broker.settings)
+    ensure_topics(at(kafka_broker.bootstrap, kafka_broker.settings))
     value = os.urandom(8 << 20)
     send(kafka_broker.bootstrap, kafka_broker.settings.unreadable_topic, value)
     assert read(kafka_broker.bootstrap, kafka_broker.settings.unreadable_topic) == [value]
@@ -199,5 +203,5 @@ def test_accepts_large_records(kafka_broker: KafkaBroker) -> None:  # noqa: F811
 def test_no_broker_there_is_a_clear_error() -> None:
     port = ports.free_port(set())
     with pytest.raises(ServiceError, match=f"127.0.0.1:{port}") as caught:
-        ensure_topics(f"127.0.0.1:{port}", Settings(_env_file=None), timeout_s=2)
+        ensure_topics(Settings(_env_file=None, kafka_bootstrap=f"127.0.0.1:{port}"), timeout_s=2)
     assert "lakehouse up" in caught.value.next_step

@@ -116,7 +116,7 @@ def test_a_topic_that_is_made_anew_is_read_from_its_beginning(settings: Settings
     topic = GOLD_CUSTOMER_VALUE.topic(settings)
     admin.delete_topics([topic])[topic].result()
     wait_for(lambda: topic not in admin.list_topics(timeout=5).topics, "the topic is still there")
-    ensure_topics(settings.kafka_bootstrap, settings)
+    ensure_topics(settings)
     GoldTopics(settings).publish(GOLD_CUSTOMER_VALUE, [customer(7, 1)])
     with serving(settings):
         wait_until_served(settings)

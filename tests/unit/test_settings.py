@@ -99,3 +99,19 @@ def test_the_home_is_absolute_and_the_lake_is_in_it_unless_a_place_is_given(tmp_
 def test_an_unknown_name_that_a_program_gives_is_refused_too() -> None:
     with pytest.raises(SettingError, match=r"LAKEHOUSE_ROUND_SS in the program(.|\n)*LAKEHOUSE_ROUND_S$"):
         load_settings(round_ss=4.0)
+
+
+def test_a_login_to_kafka_is_whole_or_refused(tmp_path: Path) -> None:
+    secure = {"kafka_bootstrap": "kafka:9093", "kafka_security_protocol": "SASL_SSL"}
+    assert load_settings(**secure, kafka_user="me", kafka_password="s").kafka_has_login
+    with pytest.raises(SettingError, match=r"KAFKA_USER(.|\n)*must be for a login"):
+        load_settings(**secure)
+    with pytest.raises(SettingError, match=r"KAFKA_PASSWORD(.|\n)*must be for a login"):
+        load_settings(**secure, kafka_user="me")
+    with pytest.raises(SettingError, match=r"KAFKA_PASSWORD(.|\n)*PLAINTEXT") as caught:
+        load_settings(kafka_password="hunter2")
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(SettingError, match="no such file"):
+        load_settings(kafka_ca_file=str(tmp_path / "ca.pem"))
+    with pytest.raises(SettingError, match="LAKEHOUSE_KAFKA_BOOTSTRAP names none"):
+        load_settings(kafka_security_protocol="SSL")
