@@ -112,8 +112,7 @@ def added_rows(
                 f"all commits after version {after}, the last that was read",
                 "run `lakehouse rebuild gold`",
             )
-        for line in read_text(spark, f"{_log(table, settings)}/{version:020d}.json").splitlines():
-            action = json.loads(line)
+        for action in _actions(spark, table, settings, version):
             add, remove = action.get("add"), action.get("remove")
             if add and add["dataChange"]:
                 paths[add["path"]] = add["partitionValues"][table.partition_by[0]]
@@ -124,6 +123,16 @@ def added_rows(
     reader = spark.read.schema(table.schema).option("basePath", table.path(settings))
     files = [f"{table.path(settings)}/{unquote(path)}" for path in paths]
     return reader.parquet(*files).select(*table.schema.fieldNames()), sorted(set(paths.values()))
+
+
+def rows_added(spark: SparkSession, table: Table, settings: Settings, after: int) -> dict[int, int]:
+    """How many rows each commit after a version has added to a table, oldest first, as Delta's statistics say."""
+    added: dict[int, int] = {}
+    for version in versions(spark, table, settings):
+        if version > after:
+            files = (action["add"] for action in _actions(spark, table, settings, version) if "add" in action)
+            added[version] = sum(json.loads(file["stats"])["numRecords"] for file in files if file["dataChange"])
+    return added
 
 
 def append_nothing(spark: SparkSession, table: Table, settings: Settings, note: Note) -> int:
@@ -202,6 +211,12 @@ def _note(spark: SparkSession, table: Table, settings: Settings, version: int) -
             note = json.loads(line).get("commitInfo", {}).get("userMetadata")
             return None if note is None else dict(json.loads(note))
     return None
+
+
+def _actions(spark: SparkSession, table: Table, settings: Settings, version: int) -> Iterator[dict[str, Any]]:
+    """What a commit does, as Delta's protocol has it, in the order of the file."""
+    for line in read_text(spark, f"{_log(table, settings)}/{version:020d}.json").splitlines():
+        yield json.loads(line)
 
 
 def versions(spark: SparkSession, table: Table, settings: Settings) -> list[int]:

@@ -100,6 +100,11 @@ class Settings(BaseSettings):
     recent_s: int = Field(1800, ge=60, description="Events this recent, by the store clock, are looked up in memory.")
     recent_rows: int = Field(1_000_000, ge=1000, description="Most events whose ids are held in memory.")
     sessions_s: float = Field(20.0, ge=0, description="Shortest time between two rounds of sessions.")
+    sessions_bulk_events: int = Field(
+        100_000,
+        ge=0,
+        description="With more events than these to take in, sessions leave the stream and do it in bulk.",
+    )
     carts_s: float = Field(10.0, ge=0, description="Shortest time between the starts of two rounds of carts.")
     session_gap_s: int = Field(
         1800, ge=1, description="Events without a session that are so far apart are of two sessions."

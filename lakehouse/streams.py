@@ -71,6 +71,7 @@ def follow_table(
     once: bool,
     through: Callable[[DataFrame], DataFrame] = lambda rows: rows,
     every_s: float = 0.0,
+    is_enough: Callable[[], bool] = lambda: False,
 ) -> None:
     """Feeds a step with the commits of a table after a version, as `run` does.
 
@@ -85,7 +86,9 @@ def follow_table(
             raise TableError(f"{table.name} is not in {settings.lake_url} yet.", "", "run the job of its layer first")
         if once or stop.wait(settings.trigger_ms / 1000):
             return
-    run(name, through(table_stream(spark, table, settings, after_version)), step, settings, stop, once, every_s)
+    if not is_enough():
+        source = through(table_stream(spark, table, settings, after_version))
+        run(name, source, step, settings, stop, once, every_s, is_enough)
 
 
 def last_whole_version(end: Position) -> int:
@@ -99,12 +102,19 @@ def is_whole(end: Position) -> bool:
 
 
 def run(
-    name: str, source: DataFrame, step: Step, settings: Settings, stop: Stop, once: bool, every_s: float = 0.0
+    name: str,
+    source: DataFrame,
+    step: Step,
+    settings: Settings,
+    stop: Stop,
+    once: bool,
+    every_s: float = 0.0,
+    is_enough: Callable[[], bool] = lambda: False,
 ) -> None:
     """Feeds the micro-batches of a stream to a step until it is through (`once`) or stopped.
 
-    :param every_s: above 0: of work that is done in rounds. They are so far apart at least; told to stop, it takes in
-        first what is there.
+    :param every_s: above 0: of work that is done in rounds, which are so far apart at least.
+    :param is_enough: asked before each batch but the first. The stream ends there when it says so.
 
     The step gets the batch and the position in the source after it, as Spark writes it into its log of offsets.
     The checkpoint serves this run alone: where to start is known from the notes of the tables (lakehouse/commits.py).
@@ -114,7 +124,7 @@ def run(
     folder = f"{settings.lake_url}/_checkpoints/{name}"
     delete_folder(source.sparkSession, folder)
     checkpoint = f"{folder}/{uuid.uuid4().hex}"
-    busy, failures, hurry = threading.Lock(), [], threading.Event()
+    busy, failures, hurry, enough = threading.Lock(), [], threading.Event(), threading.Event()
 
     def feed(batch: DataFrame, batch_id: int) -> None:
         began_s = time.monotonic()
@@ -126,6 +136,9 @@ def run(
                 raise
         # Not by a trigger: one that waits cannot be hurried.
         hurry.wait(max(0.0, 0.0 if once else began_s + every_s - time.monotonic()))
+        if is_enough():
+            enough.set()
+            hurry.wait()  # when this returns the next batch begins
 
     writer = source.writeStream.queryName(name).foreachBatch(feed).option("checkpointLocation", checkpoint)
     trigger_ms = max(settings.trigger_ms, round(every_s * 100))
@@ -133,10 +146,8 @@ def run(
     query = writer.trigger(**trigger).start()
     try:
         while not query.awaitTermination(0.2):  # type: ignore[arg-type]
-            if stop.is_set():
+            if stop.is_set() or enough.is_set():
                 hurry.set()
-                if every_s:
-                    query.processAllAvailable()
                 with busy:
                     query.stop()
                 break
@@ -145,6 +156,7 @@ def run(
             raise failures[0] from None
         raise
     finally:
+        hurry.set()
         if query.isActive:
             query.stop()
         delete_folder(source.sparkSession, folder)

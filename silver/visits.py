@@ -1,9 +1,9 @@
 """The step of silver.sessions: what a stream with state tells of visits, checked against the table, and written.
 
-The stream is fast and does not know everything: it lets go of visits, and never sees events behind its watermark. So
-its rows are not believed, but checked: a row is right if it has, besides the batch's own events, as many as the table's
-row of the same visit. What does not fit is computed again, whole, from silver.events, by the same rules
-(docs/decisions/0016-sessions.md).
+The stream is soon there and does not know everything: it lets go of visits, and never sees events behind its watermark.
+So its rows are not believed, but checked: a row is right if it has, besides the batch's own events, as many as the
+table's row of the same visit. What does not fit is computed again, whole, from silver.events, by the same rules
+(docs/decisions/0016-sessions.md). Where much is waiting nothing is told, and all is computed so: in bulk.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from lakehouse.settings import Settings
 from lakehouse.streams import Position, Stop, follow_table, is_whole, last_whole_version
 from lakehouse.tables import SILVER_EVENTS, SILVER_SESSIONS
 from lakehouse.topics import Topics
-from lakehouse.values import frame_of_columns
+from lakehouse.values import frame_of_columns, frame_of_rows
 from silver.days_of_ids import Day, DaysOfIds
 from silver.session_rules import session_key
 from silver.sessions import (
     INPUT,
+    TOLD,
     held_states,
     rules_of,
     session_facts,
@@ -41,6 +42,12 @@ from silver.sessions import (
     with_views,
 )
 from silver.stretches import DAY_US, Stretch, in_stretches, widen
+
+_PIECE_EVENTS = 250_000
+"""Of a backlog, so many are taken in at a time: of each visit among them the driver holds when it was."""
+
+_HELD_EVENTS = 50_000
+"""Of visits that a stream begins with: to be told of them takes it as long as of new ones, half a minute."""
 
 One = tuple[int, str]
 """(user_id, session); the session is empty of a user's events without one."""
@@ -88,20 +95,55 @@ class Visits:
         self._days.load(table.select(name.alias("id"), F.col("started_on").alias("day")))
 
     def follow(self, stop: Stop, once: bool) -> None:
-        """Takes in what silver.events has beyond what the table has read, and with `once` false what it gets."""
+        """Takes in what silver.events has beyond what the table has read, and with `once` false what it gets. Told to
+        stop, it takes in first what is there.
+        """
+        while True:
+            is_last = once or stop.is_set()
+            is_through = not self.catch_up(0 if is_last else self._settings.sessions_bulk_events)
+            if is_last:
+                return
+            if is_through:
+                self.stream(stop)
 
-        def through(events: DataFrame) -> DataFrame:
-            return session_stream(events, self._held(), self._settings)
+    def catch_up(self, most_left: int) -> bool:
+        """Takes in all that silver.events has by now, in bulk, piece by piece, if it is more events than `most_left`.
+        Out: was it?
+        """
+        waiting = self._waiting()
+        if sum(waiting.values()) <= most_left:
+            return False
+        for upto in _pieces(waiting):
+            self._take(frame_of_rows(self._spark, [], TOLD), upto, is_between=True)
+        self._is_between = True
+        return True
 
-        every_s, read = self._settings.sessions_s, self.read_version
+    def stream(self, stop: Stop) -> None:
+        """Takes in what silver.events has and gets through the stream, until stopped or too much waits for it."""
+        settings = self._settings
         follow_table(
-            "sessions", SILVER_EVENTS, read, self.step, self._spark, self._settings, stop, once, through, every_s
+            "sessions",
+            SILVER_EVENTS,
+            self.read_version,
+            self.step,
+            self._spark,
+            settings,
+            stop,
+            once=False,
+            through=lambda events: session_stream(events, self._held(), settings),
+            every_s=settings.sessions_s,
+            is_enough=lambda: sum(self._waiting().values()) > settings.sessions_bulk_events,
         )
 
     def step(self, batch: DataFrame, end: Position) -> None:
         """In: what the stream tells of a batch (TOLD), which ends at this position of silver.events."""
-        told, upto = batch.persist(), last_whole_version(end)
         is_between, self._is_between = self._is_between and is_whole(end), is_whole(end)
+        told = batch.persist()
+        self._take(told, last_whole_version(end), is_between)
+        told.unpersist()
+
+    def _take(self, told: DataFrame, upto: int, is_between: bool) -> None:
+        """:param is_between: what was told is of the events that came up to this version, and of no others."""
         events, _ = commits.added_rows(self._spark, SILVER_EVENTS, self._settings, self.read_version, upto)
         came, spans = _came(events), _spans(told)
         ones = {*came, *spans}
@@ -117,7 +159,10 @@ class Visits:
             }
             self._write(events, told, placed, known, again, upto)
         self.read_version = upto
-        told.unpersist()
+
+    def _waiting(self) -> dict[int, int]:
+        """Events of each version of silver.events that the table has not read."""
+        return commits.rows_added(self._spark, SILVER_EVENTS, self._settings, self.read_version)
 
     def _write(
         self,
@@ -216,13 +261,13 @@ class Visits:
         return known
 
     def _held(self) -> DataFrame:
-        """The states of the newest visits that are still held, with at most `recent_rows` events together."""
+        """The states of the newest visits that are still held, with at most _HELD_EVENTS together."""
         rules = rules_of(self._settings)
         clock_us = commits.last_note(self._spark, SILVER_EVENTS, self._settings).get("clock_us") or 0
         table = commits.read_table(self._spark, SILVER_SESSIONS, self._settings)
         recent = _spans_of_rows(table.where(F.unix_micros("ended_at") > clock_us - rules.hold_us))
         spans: dict[One, Span] = {}
-        room = self._settings.recent_rows
+        room = _HELD_EVENTS
         for user_id, session, *rest in sorted(_values(recent), key=lambda row: -row[4]):
             span = Span(*rest)
             room -= span.events
@@ -295,6 +340,18 @@ def _as_came(one: One, came: Span, known: list[Span]) -> Span:
     ends = [came, *known]
     first_us, last_us = min(span.first_us for span in ends), max(span.last_us for span in ends)
     return Span(session_key(*one, first_us), first_us, last_us, came.events)
+
+
+def _pieces(waiting: Mapping[int, int]) -> Iterator[int]:
+    """In: rows of each version. Out: up to which versions to take them in at a time."""
+    rows = 0
+    for version, more in waiting.items():
+        rows += more
+        if rows >= _PIECE_EVENTS:
+            yield version
+            rows = 0
+    if rows:
+        yield version
 
 
 def _came(events: DataFrame) -> dict[One, Span]:

@@ -55,6 +55,7 @@ _SETTINGS = {
     "topic_partitions": 3,
     "round_s": 4.0,
     "sessions_s": 4.0,
+    "sessions_bulk_events": 2_000,
     "carts_s": 2.0,
     "sales_window_s": 6 * 3_600,
     # Most copies and late sales are then looked up in the tables.

@@ -18,7 +18,7 @@ from tests.flow.steps import Lake
 
 def small(home: Path) -> Settings:
     # No round of gold by the clock: only the one that ends a run.
-    return Settings(home=home, recent_s=60, recent_rows=1000, round_s=3600.0)
+    return Settings(home=home, recent_s=60, recent_rows=1000, round_s=3600.0, sessions_s=0.0)
 
 
 @pytest.fixture

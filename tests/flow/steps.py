@@ -75,6 +75,20 @@ def key_of(row: Row) -> Key:
     return row["window_start_at"], row["product_id"]
 
 
+class WhenRead(Stop):
+    """Says stop when sessions have read this version of silver.events."""
+
+    def __init__(self, visits: Visits, version: int) -> None:
+        super().__init__()
+        self._visits, self._version = visits, version
+
+    def is_set(self) -> bool:
+        return self._visits.read_version >= self._version
+
+    def wait(self, timeout_s: float) -> bool:
+        return self.is_set() or super().wait(timeout_s)
+
+
 class Lake:
     def __init__(self, spark: SparkSession, settings: Settings, topic: FakeTopic | None = None) -> None:
         self.spark, self.settings, self.topic = spark, settings, topic or FakeTopic()
@@ -103,9 +117,15 @@ class Lake:
         return aggregation
 
     def visit(self, visits: Visits | None = None) -> Visits:
-        """Sessions take in all that silver.events has. Without visits, as a process that was just started."""
+        """Sessions take in all that silver.events has, in bulk. Without visits, as a process that was just started."""
         visits = visits or Visits(self.spark, self.settings, self.topic)
         visits.follow(Stop(), once=True)
+        return visits
+
+    def visit_by_stream(self, visits: Visits | None = None) -> Visits:
+        """The same through the stream. Without visits, as a process that was just started."""
+        visits = visits or Visits(self.spark, self.settings, self.topic)
+        visits.stream(WhenRead(visits, self.version(SILVER_EVENTS)))
         return visits
 
     def leave(self, carts: Carts | None = None) -> Carts:

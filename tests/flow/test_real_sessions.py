@@ -26,7 +26,7 @@ LAST_DAY = "2019-10-15"
 @pytest.mark.skipif(not REAL_ROWS.is_dir(), reason="the 45,029 real rows are not beside the project")
 def test_real_rows_in_the_worst_order(spark: SparkSession, tmp_path: Path, only: Callable[..., None]) -> None:
     only(GOLD_ORDERS, GOLD_FUNNEL)
-    lake = Lake(spark, Settings(home=tmp_path / "home", round_s=3600.0))
+    lake = Lake(spark, Settings(home=tmp_path / "home", round_s=3600.0, sessions_s=0.0))
     lake.refine()
     visits = lake.visit()  # of an empty table: all that comes goes through the stream
     rows = [row for path in sorted(REAL_ROWS.glob("*.csv")) for row in csv.DictReader(path.open(encoding="utf-8"))]
@@ -37,7 +37,7 @@ def test_real_rows_in_the_worst_order(spark: SparkSession, tmp_path: Path, only:
     for number, lot in enumerate((others[:half], others[half:], held_back)):
         lake.land_later(records(lot, first_offset=100_000 * number))  # type: ignore[arg-type]
         lake.refine()
-        lake.visit(visits)
+        lake.visit_by_stream(visits)
     lake.keep()
     lake.leave()
     assert_right(lake)

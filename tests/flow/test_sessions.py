@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from pyspark.sql import DataFrame, SparkSession
 
 from lakehouse import commits
 from lakehouse.clock import at_us
 from lakehouse.errors import SettingError
+from lakehouse.streams import Position, Stop
 from lakehouse.tables import GOLD_ABANDONED_CARTS, GOLD_FUNNEL, GOLD_ORDERS, SILVER_EVENTS, SILVER_SESSIONS, Table
+from silver.visits import Visits
 from tests.builders import Fields, event, purchase, records
 from tests.flow.steps import FakeTopic, Lake
 from tests.flow.test_crashes import Crash, Crashing
@@ -45,6 +50,12 @@ def fed(lake: Lake, values: list[Fields], first_offset: int) -> None:
     lake.refine()
 
 
+def first_look(lake: Lake) -> Visits:
+    """Sessions of a lake without events: what is there at the first look is not taken in by steps."""
+    lake.refine()
+    return lake.visit()
+
+
 def assert_right(lake: Lake) -> None:
     """Each table is what a calculation apart finds, at the clock that it has noted, and so is its topic."""
     events = commits.read_table(lake.spark, SILVER_EVENTS, lake.settings).toArrow()
@@ -59,18 +70,21 @@ def found_in(lake: Lake, table: Table, columns: list[str]) -> pa.Table:
     return commits.read_table(lake.spark, table, lake.settings).select(*columns).toArrow()
 
 
-# Over 30 s: three rounds of five tables, one batch per commit.
+# Over 30 s: two rounds of five tables.
 def test_whatever_the_batches_they_are_what_a_calculation_apart_finds(
     lake: Lake, only: Callable[..., None], file_by_file: None
 ) -> None:
     only(GOLD_ORDERS, GOLD_FUNNEL)
     values = visits(1, 120)
-    visiting, ledger, carts = None, None, None
-    for number, (start, end) in enumerate(((0, 60), (30, 120))):  # 30 come twice
-        for lot in range(start, end, 30):
-            fed(lake, values[lot : lot + 30], 1000 * number + lot)
-        visiting, ledger, carts = lake.visit(visiting), lake.keep(ledger), lake.leave(carts)
-        assert_right(lake)
+    fed(lake, values[:60], 0)
+    visiting, ledger, carts = lake.visit(), lake.keep(), lake.leave()
+    assert_right(lake)
+    for first in (30, 60, 90):  # the first 30 once more
+        fed(lake, values[first : first + 30], 1000 + first)
+    lake.visit_by_stream(visiting)
+    lake.keep(ledger)
+    lake.leave(carts)
+    assert_right(lake)
     assert len(found_in(lake, GOLD_ABANDONED_CARTS, ["session_key"])) > 10
     # As a process that was just started, with nothing new: nothing changes.
     before = [lake.version(table) for table in (SILVER_SESSIONS, GOLD_ABANDONED_CARTS)]
@@ -79,16 +93,103 @@ def test_whatever_the_batches_they_are_what_a_calculation_apart_finds(
     assert [lake.version(table) for table in (SILVER_SESSIONS, GOLD_ABANDONED_CARTS)] == before
 
 
+class Watched(Visits):
+    """Says which road it takes, and after each step along it does what is next."""
+
+    def __init__(self, lake: Lake, then: Iterator[Callable[[], object]]) -> None:
+        super().__init__(lake.spark, lake.settings, lake.topic)
+        self.roads: list[str] = []
+        self._then = then
+
+    def catch_up(self, most_left: int) -> bool:
+        if found := super().catch_up(most_left):
+            self._took("bulk")
+        return found
+
+    def step(self, batch: DataFrame, end: Position) -> None:
+        super().step(batch, end)
+        self._took("stream")
+
+    def _took(self, road: str) -> None:
+        self.roads.append(road)
+        next(self._then)()
+
+
+@pytest.fixture(scope="module")
+def six_commits(shared_lake: Lake) -> Lake:
+    """Of silver.events, each with 30 events of two days, in no order; silver.sessions has read nothing yet."""
+    values = visits(5, 180)
+    first_look(shared_lake)
+    for first in range(0, 180, 30):
+        fed(shared_lake, values[first : first + 30], first)
+    return shared_lake
+
+
+def assert_sessions_right(lake: Lake) -> None:
+    """The rows are what a calculation apart finds; each was published, once, in rising revisions of its key."""
+    events = commits.read_table(lake.spark, SILVER_EVENTS, lake.settings).toArrow()
+    wanted = sessions_by_hand(events)
+    assert ordered(found_in(lake, SILVER_SESSIONS, wanted.column_names)) == ordered(wanted)
+    lake.assert_published(SILVER_SESSIONS)
+    revisions: dict[str, list[int]] = defaultdict(list)
+    for row in lake.topic.by_table[SILVER_SESSIONS]:
+        revisions[row["session_key"]].append(row["revision"])
+    assert all(each == sorted(set(each)) for each in revisions.values())
+
+
+@pytest.mark.parametrize("road", ["bulk", "pieces", "stream"])
+def test_by_either_road_the_rows_are_the_same(
+    six_commits: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, road: str
+) -> None:
+    lake = six_commits.copy(tmp_path / "home")
+    if road == "pieces":
+        monkeypatch.setattr("silver.visits._PIECE_EVENTS", 60)
+    visiting = lake.visit_by_stream() if road == "stream" else lake.visit()
+    assert_sessions_right(lake)
+    assert visiting.read_version == lake.version(SILVER_EVENTS)
+    steps = lake.version(SILVER_SESSIONS) - six_commits.version(SILVER_SESSIONS)
+    assert steps == (3 if road == "pieces" else 1)
+
+
+@pytest.mark.usefixtures("file_by_file")
+def test_where_much_comes_the_stream_ends_and_after_it_one_begins_anew(
+    six_commits: Lake, spark: SparkSession, tmp_path: Path
+) -> None:
+    """Each commit is two files, and so two batches of the stream: it is ended, and later stopped, between them."""
+    settings = six_commits.settings.model_copy(update={"home": tmp_path / "home", "sessions_bulk_events": 40})
+    lake, stop = Lake(spark, settings), Stop()
+    commits.create_tables(spark, (SILVER_EVENTS,), settings)
+
+    def come(*versions: int) -> None:
+        for version in versions:
+            rows, _ = commits.added_rows(spark, SILVER_EVENTS, six_commits.settings, version - 1, version)
+            note = commits.note_of(spark, SILVER_EVENTS, six_commits.settings, version)
+            assert commits.append(rows.coalesce(1), SILVER_EVENTS, settings, note) == version
+
+    def come_at_the_end() -> None:
+        come(6)
+        stop.set()
+
+    then = iter([lambda: come(3), lambda: come(4), lambda: come(5), come_at_the_end, lambda: None])
+    visiting = Watched(lake, then)
+    come(1, 2)
+    visiting.follow(stop, once=False)
+    assert visiting.roads == ["bulk", "stream", "bulk", "stream", "bulk"]
+    assert visiting.read_version == 6
+    assert_sessions_right(lake)
+
+
 def test_in_order_the_stream_needs_no_second_look(
     lake: Lake, file_by_file: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What comes in the order of time is right as the operator has it: nothing is computed anew from the table."""
+    visiting = first_look(lake)
     values = sorted(visits(2, 120, days=1), key=lambda value: value["event_time"])
     for start in range(0, 120, 30):
         fed(lake, values[start : start + 30], start)
     computed: list[Any] = []
     monkeypatch.setattr("silver.visits.told_sessions", lambda events, _settings: computed.append(events))
-    lake.visit()
+    lake.visit_by_stream(visiting)
     events = commits.read_table(lake.spark, SILVER_EVENTS, lake.settings).toArrow()
     wanted = sessions_by_hand(events)
     assert ordered(found_in(lake, SILVER_SESSIONS, wanted.column_names)) == ordered(wanted)
@@ -97,13 +198,14 @@ def test_in_order_the_stream_needs_no_second_look(
 
 def test_a_visit_that_was_let_go_is_gone_on_with(lake: Lake, file_by_file: None) -> None:
     """After more than the day for which it is held; and an event far behind the watermark joins it too."""
+    visiting = first_look(lake)
     times = ("2019-10-01 10:00:00", "2019-10-05 10:00:00", "2019-10-09 10:00:00", "2019-10-01 09:00:00")
     for number, at in enumerate(times):
         kind = "cart" if number != 2 else "view"
         same = event(event_type=kind, event_time=f"{at} UTC", product_id=number, user_session="s")
         other = event(event_time=f"{at} UTC", user_id=2, user_session=f"other {number}")
         fed(lake, [same, other], 10 * number)
-    lake.visit()
+    lake.visit_by_stream(visiting)
     rows = lake.rows(SILVER_SESSIONS, "user_session", "events", "carts", "views", "earlier_abandonments")
     assert rows == [*((f"other {number}", 1, 0, 1, 0) for number in range(4)), ("s", 4, 3, 1, 2)]
 
