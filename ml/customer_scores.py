@@ -30,6 +30,9 @@ from ml.lifetime_value import HORIZON_DAYS, LifetimeValue, predicted
 _LOT = 20_000
 """Customers that the model is asked about at once: it holds some kilobytes of each."""
 
+_MOST_COMMITS = 2000
+"""Of more commits it takes longer to read the log than to score all customers."""
+
 _MOMENT = timedelta(microseconds=1)
 _USD = ("expected_value", "value_low", "value_high")
 
@@ -104,12 +107,13 @@ class CustomerScores:
         return days[0] != days[1] or is_earlier or read["rebuild"] != self._note["rebuild"]
 
     def _ordered_since(self, upto: int) -> pa.Table | None:
-        """`user_id` of customers with orders that are new. None: the log does not tell any more."""
+        """`user_id` of customers with orders that are new. None: the log does not tell, or has too much to tell."""
         assert self._note is not None
+        since = self._note["silver_version"]
+        if upto - since > _MOST_COMMITS:
+            return None
         try:
-            added, _ = commits.added_rows(
-                self._spark, SILVER_EVENTS, self._settings, self._note["silver_version"], upto
-            )
+            added, _ = commits.added_rows(self._spark, SILVER_EVENTS, self._settings, since, upto)
         except TableError:
             return None
         return orders_of(added).select("user_id").distinct().toArrow()
