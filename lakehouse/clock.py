@@ -25,6 +25,16 @@ def store_now(silver_note: Note, now: datetime) -> datetime | None:
     return now if is_live else at_us(clock_us)
 
 
+def store_read(silver_note: Note) -> datetime | None:
+    """The store clock as of what silver.events has: the time of its newest record where events come as they happen;
+    else the newest event. What waits in Kafka is later. None while there is no event.
+
+    :param silver_note: the newest of silver.events.
+    """
+    known_us = max(silver_note.get("clock_us") or 0, silver_note.get("kafka_at_us") or 0)
+    return store_now(silver_note, at_us(known_us))
+
+
 def at_us(us: int) -> datetime:
     """Microseconds since 1970 as a time."""
     return _EPOCH + timedelta(microseconds=us)

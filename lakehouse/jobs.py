@@ -35,8 +35,16 @@ def run_job(layer: str, follow: Follow, description: str, also: tuple[str, ...] 
     sys.exit(in_session(layer, (layer, *also), work))
 
 
-def in_session(name: str, layers: tuple[str, ...], work: Callable[[SparkSession, Settings, Stop], None]) -> int:
-    """Does the work as the one writer of these layers. Out: the process's exit code."""
+def in_session(
+    name: str,
+    layers: tuple[str, ...],
+    work: Callable[[SparkSession, Settings, Stop], None],
+    wait: Callable[[Settings, Stop], bool] = lambda _settings, _stop: True,
+) -> int:
+    """Does the work as the one writer of these layers. Out: the process's exit code.
+
+    :param wait: for what the work needs, before Spark is started. Out: False: there is nothing to do.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     for noisy in ("kafka", "py4j"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -44,10 +52,11 @@ def in_session(name: str, layers: tuple[str, ...], work: Callable[[SparkSession,
     stop = Stop().listen()
     try:
         settings = load_settings()
-        with writer_of(layers, settings):
-            log.info("%s: starting Spark", name)
-            with spark_session(f"storefront {name}", settings) as spark:
-                work(spark, settings, stop)
+        if wait(settings, stop):
+            with writer_of(layers, settings):
+                log.info("%s: starting Spark", name)
+                with spark_session(f"storefront {name}", settings) as spark:
+                    work(spark, settings, stop)
     except LakehouseError as error:
         log.error("%s: %s", name, error)
         return 1

@@ -308,6 +308,52 @@ GOLD_ABANDONED_CARTS = StructType(
     ]
 )
 
+_MODEL = [
+    _column("model_name", StringType(), "Registered model that said so", volatile=True),
+    _column("model_version", LongType(), "Its version", volatile=True),
+    _column("silver_version", LongType(), "Version of silver.events that it was told of", volatile=True),
+    _column("scored_at", TimestampType(), "When it was asked (UTC)", volatile=True),
+]
+
+GOLD_CUSTOMER_SCORES = StructType(
+    [
+        _column("user_id", LongType(), "Customer"),
+        _column("probability_alive", DoubleType(), "Probability that it still is one", volatile=True),
+        _column("expected_purchases", DoubleType(), "Orders expected within horizon_days of cut_off_at", volatile=True),
+        _column("purchases_low", LongType(), "Lower end of their 80 % interval", volatile=True),
+        _column("purchases_high", LongType(), "Upper end of it", volatile=True),
+        _column(
+            "expected_value",
+            AMOUNT,
+            "Their value (USD); null where the model has none",
+            volatile=True,
+            may_be_null=True,
+        ),
+        _column("value_low", AMOUNT, "Lower end of its 80 % interval (USD)", volatile=True, may_be_null=True),
+        _column("value_high", AMOUNT, "Upper end of it (USD)", volatile=True, may_be_null=True),
+        _column("horizon_days", DoubleType(), "How far it looks ahead", volatile=True),
+        _column("cut_off_at", TimestampType(), "Store clock up to which the customer was known (UTC)", volatile=True),
+        *_MODEL,
+        *_revision(),
+    ]
+)
+
+GOLD_CART_SCORES = StructType(
+    [
+        _column("event_id", StringType(), "Cart event that opened the cart"),
+        _column("session_key", StringType(), "Session whose cart it is: the key of silver.sessions"),
+        _column("user_id", LongType(), "Customer"),
+        _column("user_session", StringType(), "Session, as the store's pages gave it", may_be_null=True),
+        _column("product_id", LongType(), "Product that was put in"),
+        _column("opened_at", TimestampType(), "When the cart opened (UTC)"),
+        _column("opened_on", DateType(), "Day of opened_at (UTC)"),
+        _column("outcome_at", TimestampType(), "When it is known whether the product was bought (UTC)"),
+        _column("probability", DoubleType(), "Probability that it is bought by then", volatile=True),
+        *_MODEL,
+        *_revision(),
+    ]
+)
+
 
 def is_volatile(field: StructField) -> bool:
     return bool(field.metadata.get("volatile"))

@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     rounds_memory_mb: int = Field(
         1536,
         ge=512,
-        description="Heap of each driver that keeps sessions, carts or gold's slower tables in `lakehouse up`.",
+        description="Heap of each driver that keeps sessions, carts, scores or gold's slower tables in `lakehouse up`.",
     )
     trigger_ms: int = Field(200, ge=0, description="Shortest time between the starts of two micro-batches.")
     max_batch_rows: int = Field(100_000, ge=1, description="Most Kafka records in one micro-batch.")
@@ -106,6 +106,14 @@ class Settings(BaseSettings):
         description="With more events than these to take in, sessions leave the stream and do it in bulk.",
     )
     carts_s: float = Field(10.0, ge=0, description="Shortest time between the starts of two rounds of carts.")
+    scores_s: float = Field(
+        10.0, ge=0, description="Shortest time between the starts of two rounds of scores of open carts."
+    )
+    customer_scores_s: float = Field(
+        300.0,
+        ge=0,
+        description="Shortest time between two rounds of scores of customers; no new champion waits.",
+    )
     session_gap_s: int = Field(
         1800, ge=1, description="Events without a session that are so far apart are of two sessions."
     )

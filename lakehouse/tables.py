@@ -134,6 +134,22 @@ GOLD_ABANDONED_CARTS = Table(
     skipping=("abandoned_at", "revision"),
 )
 
+GOLD_CUSTOMER_SCORES = Table(
+    "gold.customer_scores",
+    schemas.GOLD_CUSTOMER_SCORES,
+    "customer who has ordered",
+    ("user_id",),
+    skipping=("revision",),
+)
+GOLD_CART_SCORES = Table(
+    "gold.cart_scores",
+    schemas.GOLD_CART_SCORES,
+    "opening of a cart",
+    ("event_id",),
+    ("opened_on",),
+    skipping=("revision",),
+)
+
 PUBLISHED = (
     GOLD_PRODUCT_SALES,
     GOLD_PRODUCT_SALES_HOURLY,
@@ -144,6 +160,8 @@ PUBLISHED = (
     GOLD_CUSTOMER_VALUE,
     GOLD_FUNNEL,
     GOLD_ABANDONED_CARTS,
+    GOLD_CUSTOMER_SCORES,
+    GOLD_CART_SCORES,
     SILVER_SESSIONS,
 )
 """The tables whose rows are published, each in a topic of its own, and served."""

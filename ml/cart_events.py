@@ -11,6 +11,10 @@ VIEW, CART, REMOVE, PURCHASE = range(4)
 """Of events at one moment this is their order; of those that change a cart, that of `silver/session_rules.py`."""
 
 ORDER = ("at_us", "rank", "event_id")
+_TOLD = ("user_id", "user_session", "product_id", "category_id", "price")
+NEEDED = ("event_id", "event_at", "event_type", *_TOLD)
+"""The columns of silver.events that carts are made of."""
+
 _KINDS = ("view", "cart", "remove_from_cart", "purchase")
 _US = 1_000_000
 
@@ -39,10 +43,8 @@ def told(events: DataFrame) -> DataFrame:
     """In: rows of silver.events. Out: one row per event: what carts are told of it, a user's all in one partition."""
     # By the user alone: all windows within one user then need no other shuffle.
     partitions = 4 * events.sparkSession.sparkContext.defaultParallelism
-    columns = ("user_id", "user_session", "product_id", "category_id", "price")
-    return (
-        events.select(place().alias("place"), *columns).select("place.*", *columns).repartition(partitions, "user_id")
-    )
+    placed = events.select(place().alias("place"), *_TOLD).select("place.*", *_TOLD)
+    return placed.repartition(partitions, "user_id")
 
 
 def place() -> Column:

@@ -14,16 +14,21 @@ from pyspark.sql import functions as F
 
 from lakehouse.schemas import AMOUNT
 from ml.cart_columns import CATEGORIES, KEYS, NUMBERS, OUTCOME
-from ml.cart_events import CART, ORDER, PURCHASE, REMOVE, VIEW, CartRules, bought_within, is_sale, told
+from ml.cart_events import CART, ORDER, CartRules, bought_within, is_sale, told
+from ml.cart_past import Past, with_past
 from ml.cart_products import with_facts
+from ml.cart_visits import count, with_cart, with_visit
 
-_SESSION = ("user_id", "user_session")
-_VISIT = (*_SESSION, "visit")
-_SECOND_US, _DAY_US = 1_000_000, 86_400_000_000
+_DAY_US = 86_400_000_000
 
 
 def open_carts(
-    events: DataFrame, facts: DataFrame, rules: CartRules, known_until: datetime, since_at: datetime | None = None
+    events: DataFrame,
+    facts: DataFrame,
+    rules: CartRules,
+    known_until: datetime,
+    since_at: datetime | None = None,
+    past: Past | None = None,
 ) -> DataFrame:
     """In: rows of silver.events, *all* of each user whose carts are wanted; `product_facts`, made of all users.
     Out: one row per cart opening: KEYS, OUTCOME, the features NUMBERS and CATEGORIES.
@@ -33,85 +38,40 @@ def open_carts(
 
     :param known_until: the store clock, up to which `events` are complete.
     :param since_at: only carts that opened then or later; users without one are dropped before all else.
+    :param past: what users had done before its `until_at`. Events are then `cart_past.events_since`, and carts that
+        opened before that time are none of the result.
     """
     is_wanted = F.col("is_opening")
     if since_at is not None:
         is_wanted &= F.col("at_us") >= F.unix_micros(F.lit(since_at))
         recent = events.where((F.col("event_type") == "cart") & (F.col("event_at") >= F.lit(since_at)))
         events = events.join(recent.select("user_id").distinct(), "user_id", how="left_semi")
-    known = _with_user(_with_cart(_with_visit(told(events), rules))).withColumn("is_bought", bought_within(rules))
-    return _rows(with_facts(known.where(is_wanted), facts, rules), rules, known_until)
+    if past is not None:
+        is_wanted &= past.is_over()
+    known = _with_user(with_cart(with_visit(told(events), rules)), past).withColumn("is_bought", bought_within(rules))
+    carts = with_past(known.where(is_wanted), past)
+    return _rows(with_facts(carts, facts, rules), rules, known_until)
 
 
-def _with_visit(events: DataFrame, rules: CartRules) -> DataFrame:
-    """Adds `visit`, a number within user and session; that an event starts one; that it begins an order."""
-    of_session = Window.partitionBy(*_SESSION).orderBy(*ORDER)
-    so_far = of_session.rowsBetween(Window.unboundedPreceding, 0)
-    before = of_session.rowsBetween(Window.unboundedPreceding, -1)
-    previous_us = F.lag("at_us").over(of_session)
-    is_apart = F.col("user_session").isNull() & (F.col("at_us") - previous_us >= rules.gap_us)
-    earlier_sale_us = F.max(F.when(is_sale(), F.col("at_us"))).over(before)
-    # The sales of one session and moment are one order, and come one after the other.
-    is_order = is_sale() & (earlier_sale_us.isNull() | (earlier_sale_us < F.col("at_us")))
-    marked = events.withColumns({"is_start": previous_us.isNull() | is_apart, "is_order": is_order})
-    return marked.withColumn("visit", _count(F.col("is_start")).over(so_far))
-
-
-def _with_cart(events: DataFrame) -> DataFrame:
-    """Adds `is_opening`, and of the visit up to each event, itself included, the features of the session."""
-    of_product = Window.partitionBy(*_VISIT, "product_id").orderBy(*ORDER)
-    product_so_far = of_product.rowsBetween(Window.unboundedPreceding, 0)
-    of_visit = Window.partitionBy(*_VISIT).orderBy(*ORDER)
-    so_far = of_visit.rowsBetween(Window.unboundedPreceding, 0)
-    rank = F.col("rank")
-    takes = (rank == REMOVE) | ((rank == PURCHASE) & (F.col("price") >= 0))  # a refund takes nothing out
-    step = F.when(rank == CART, 1).when(takes, -1).otherwise(0)
-    # A sum held at zero in every step is the plain sum, with what that ever fell below zero given back.
-    total = F.sum(step).over(product_so_far)
-    quantities = events.withColumns(
-        {
-            "total": total,
-            "is_first_of_product": F.row_number().over(of_product) == 1,
-            "product_views": _count(rank == VIEW).over(product_so_far),
-        }
-    ).withColumn("quantity", F.col("total") - F.least(F.lit(0), F.min("total").over(product_so_far)))
-    change = F.col("quantity") - F.coalesce(F.lag("quantity").over(of_product), F.lit(0))
-    held = F.sum("change").over(so_far)
-    started_us = F.min("at_us").over(so_far)
-    return quantities.withColumn("change", change).withColumns(
-        {
-            "is_opening": (rank == CART) & (held == 1),
-            "started_us": started_us,
-            "session_s": (F.col("at_us") - started_us) / _SECOND_US,
-            "idle_s": (F.col("at_us") - F.lag("at_us").over(of_visit)) / _SECOND_US,
-            "session_views": _count(rank == VIEW).over(so_far),
-            "session_carts": _count(rank == CART).over(so_far),
-            "session_removes": _count(rank == REMOVE).over(so_far),
-            "session_purchases": _count(is_sale()).over(so_far),
-            "session_products": _count(F.col("is_first_of_product")).over(so_far),
-        }
-    )
-
-
-def _with_user(events: DataFrame) -> DataFrame:
-    """Adds the user's past: all before each event, in whatever session."""
+def _with_user(events: DataFrame, past: Past | None) -> DataFrame:
+    """Adds what the user had done before each event, in whatever session, and since the past, where there is one."""
     before = Window.partitionBy("user_id").orderBy(*ORDER).rowsBetween(Window.unboundedPreceding, -1)
     product_before = (
         Window.partitionBy("user_id", "product_id").orderBy(*ORDER).rowsBetween(Window.unboundedPreceding, -1)
     )
-    last_sale_us = F.max(F.when(is_sale(), F.col("at_us"))).over(before)
+    is_counted = F.lit(True) if past is None else past.is_over()
+    is_counted_sale = is_counted & is_sale()
     # The visit of the event itself is not past, but its start may be.
-    visits = _count(F.col("is_start")).over(before) - F.when(F.col("is_start"), 0).otherwise(1)
-    revenue = F.sum(F.when(is_sale(), F.col("price"))).over(before)
+    visits = _or_zero(count(is_counted & F.col("is_start")).over(before)) - F.when(F.col("is_start"), 0).otherwise(1)
     return events.withColumns(
         {
-            "user_orders": _or_zero(_count(F.col("is_order")).over(before)),
-            "user_revenue": _or_zero(revenue).cast(AMOUNT),
-            "user_visits": _or_zero(visits),
-            "user_carts": _or_zero(_count(F.col("is_opening")).over(before)),
-            "last_order_days": (F.col("at_us") - last_sale_us) / _DAY_US,
-            "user_product_carts": _or_zero(_count(F.col("rank") == CART).over(product_before)),
-            "user_product_units": _or_zero(_count(is_sale()).over(product_before)),
+            "user_orders": _or_zero(count(is_counted & F.col("is_order")).over(before)),
+            "user_revenue": _or_zero(F.sum(F.when(is_counted_sale, F.col("price"))).over(before)).cast(AMOUNT),
+            "user_visits": visits,
+            "user_carts": _or_zero(count(is_counted & F.col("is_opening")).over(before)),
+            "last_sale_us": F.max(F.when(is_counted_sale, F.col("at_us"))).over(before),
+            "user_product_carts": _or_zero(count(is_counted & (F.col("rank") == CART)).over(product_before)),
+            "user_product_units": _or_zero(count(is_counted_sale).over(product_before)),
         }
     )
 
@@ -127,6 +87,7 @@ def _rows(carts: DataFrame, rules: CartRules, known_until: datetime) -> DataFram
             "bought": F.when(outcome_at <= F.lit(known_until), F.col("is_bought")),
             "hour": F.hour(cut_off_at),
             "weekday": F.weekday(cut_off_at),
+            "last_order_days": (F.col("at_us") - F.col("last_sale_us")) / _DAY_US,
         }
     ).select(*KEYS, *OUTCOME, *NUMBERS, *CATEGORIES)
 
@@ -137,10 +98,6 @@ def _session_key() -> Column:
     named = F.concat_ws("|", user, F.lit("session"), F.col("user_session"))
     unnamed = F.concat_ws("|", user, F.lit("start"), start)
     return F.left(F.sha2(F.when(F.col("user_session").isNull(), unnamed).otherwise(named), 256), F.lit(32))
-
-
-def _count(condition: Column) -> Column:
-    return F.sum(condition.cast("bigint"))
 
 
 def _or_zero(number: Column) -> Column:

@@ -6,7 +6,7 @@ carts of a day, and scoring computes them once a day, not for each cart.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -56,6 +56,14 @@ def product_facts(events: DataFrame, rules: CartRules, known_until: datetime) ->
     until = Window.partitionBy("scope", "id").orderBy("known_on").rowsBetween(Window.unboundedPreceding, 0)
     sums = daily.agg(*(F.sum(name).alias(name) for name in _SUMS))
     return sums.select("scope", "id", "known_on", *(F.sum(name).over(until).alias(name) for name in _SUMS))
+
+
+def facts_since(facts: DataFrame, day: date) -> DataFrame:
+    """In: `product_facts`. Out: those that carts of a day and of later ones have to know."""
+    newest = Window.partitionBy("scope", "id").orderBy(F.col("known_on").desc())
+    is_before = F.col("known_on") <= F.lit(day)
+    before = facts.where(is_before).withColumn("turn", F.row_number().over(newest)).where(F.col("turn") == 1)
+    return before.drop("turn").unionByName(facts.where(~is_before))
 
 
 def with_facts(carts: DataFrame, facts: DataFrame, rules: CartRules) -> DataFrame:

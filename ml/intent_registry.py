@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -15,6 +13,9 @@ from mlflow.models import infer_signature
 
 from ml.cart_columns import FEATURES
 from ml.purchase_intent import IntentModel
+from ml.runs import ModelError, files_of
+
+NAME = "purchase-intent"
 
 TRUSTED = (
     "numpy.dtype",
@@ -30,9 +31,11 @@ _EXAMPLE.loc[1, list(_UNKNOWN)] = np.nan
 """Made up; no cart of the store."""
 
 
-def register(model: IntentModel, name: str) -> ModelVersion:
-    """Logs the model into the run that is open, and makes it a version. As a pyfunc it takes FEATURES as floats, and
-    says two probabilities per row: that the cart is not bought, and that it is.
+def register(model: IntentModel) -> str:
+    """Logs the model into the run that is open, and makes it a version of NAME. Out: its number.
+
+    As a pyfunc it takes FEATURES as floats, and says two probabilities per row: that the cart is not bought, and that
+    it is.
     """
     info = mlflow.sklearn.log_model(
         model.classifier,
@@ -43,15 +46,21 @@ def register(model: IntentModel, name: str) -> ModelVersion:
         input_example=_EXAMPLE,
         pip_requirements=mlflow.sklearn.get_default_pip_requirements(include_skops=True),
         pyfunc_predict_fn="predict_proba",
-        registered_model_name=name,
+        registered_model_name=NAME,
     )
-    return mlflow.MlflowClient().get_model_version(name, info.registered_model_version)
+    return str(info.registered_model_version)
 
 
 def classifier_of(version: ModelVersion) -> Any:
     """The classifier of a version, made of TRUSTED types only. MLflow itself would trust what the model's own file
     says is to be trusted.
+
+    :raises ModelError: it was trained on other features than FEATURES.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        kept = mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=folder)
-        return skops.io.load(Path(kept) / "model.skops", trusted=list(TRUSTED))
+    with files_of(version) as folder:
+        classifier = skops.io.load(folder / "model.skops", trusted=list(TRUSTED))
+    known = list(getattr(classifier, "feature_names_in_", ()))
+    if known != list(FEATURES):
+        differ = sorted(set(known) ^ set(FEATURES)) or ["their order"]
+        raise ModelError(version, f"was trained on other features ({', '.join(differ)})")
+    return classifier

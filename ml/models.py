@@ -11,6 +11,7 @@ from mlflow.entities import Run
 from pyspark.sql import SparkSession
 
 from lakehouse.settings import Settings
+from ml import intent_registry, lifetime_registry
 from ml import train_lifetime_value as value
 from ml import train_purchase_intent as intent
 from ml.runs import Runs
@@ -30,6 +31,6 @@ class Model:
 
 
 MODELS: Mapping[str, Model] = {
-    value.NAME: Model(value.train_lifetime_value, value.input_of, value.repeat),
-    intent.NAME: Model(intent.train_purchase_intent, intent.input_of, intent.repeat),
+    lifetime_registry.NAME: Model(value.train_lifetime_value, value.input_of, value.repeat),
+    intent_registry.NAME: Model(intent.train_purchase_intent, intent.input_of, intent.repeat),
 }

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,26 @@ _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What MLflow says of a model that is not registered, and of an alias that is not set."""
 
 
+class ModelError(LakehouseError):
+    """A registered version is none that our training has made, or is one for other rows than today's.
+
+    :param what: is wrong with it, as the rest of a sentence.
+    """
+
+    def __init__(self, version: ModelVersion, what: str) -> None:
+        super().__init__(
+            f"{version.name} version {version.version} {what}.",
+            "a version that `lakehouse ml train` has registered",
+            f"take the alias `{CHAMPION}` from it in MLflow, then run `lakehouse ml train`",
+        )
+
+
 @dataclass(frozen=True)
 class Logged:
     """What a run shows.
 
     :param params: what it was trained with. :param tags: where from: silver's version, code and so on.
-    :param tables, figures: by the file's name without its ending. :param texts: by the file's name.
+    :param tables, figures: by the file's name without its ending.
     """
 
     params: Mapping[str, Any]
@@ -39,7 +54,6 @@ class Logged:
     metrics: Mapping[str, float]
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
-    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 class Runs:
@@ -81,8 +95,6 @@ class Runs:
         mlflow.log_metrics(dict(logged.metrics))
         for name, figure in logged.figures.items():
             mlflow.log_figure(figure, f"plots/{name}.png")
-        for name, text in logged.texts.items():
-            mlflow.log_text(text, name)
         for name, table in logged.tables.items():
             mlflow.log_text(table.to_csv(index=False), f"tables/{name}.csv")
 
@@ -99,25 +111,30 @@ class Runs:
             return None
 
     def settle(
-        self, version: ModelVersion, failures: Sequence[str], gain_over: Callable[[ModelVersion], Gain | None]
+        self, model: str, version: str, failures: Sequence[str], gain_over: Callable[[ModelVersion], Gain | None]
     ) -> Decision:
         """Decides on the alias of a version that the open run has made, moves it, and says why.
 
         :param failures: of the sanity checks, as sentences. :param gain_over: compares it with the champion.
         """
-        champion = self.champion(version.name)
+        champion = self.champion(model)
         named = None if champion is None else f"version {champion.version}"
         found = None if champion is None or failures else gain_over(champion)
         decision = decide(failures, named, found, self._settings.ml_gate_standard_errors)
-        self.client.set_model_version_tag(version.name, version.version, "decision", decision.reason)
-        self.client.set_registered_model_alias(version.name, decision.alias, version.version)
+        self.client.set_model_version_tag(model, version, "decision", decision.reason)
+        self.client.set_registered_model_alias(model, decision.alias, version)
         mlflow.set_tags({"alias": decision.alias, "decision": decision.reason})
         return decision
 
-    def text(self, run_id: str, path: str) -> str:
-        """A text that a run has logged."""
-        with tempfile.TemporaryDirectory() as folder:
-            return Path(self.client.download_artifacts(run_id, path, folder)).read_text(encoding="utf-8")
+    def told_at(self, version: ModelVersion, tag: str) -> datetime:
+        """A time that the training of a version has noted.
+
+        :raises ModelError: it has not: it is no version that our training has made.
+        """
+        try:
+            return datetime.fromisoformat(self.client.get_run(version.run_id).data.tags[tag])
+        except (KeyError, ValueError):
+            raise ModelError(version, f"has a run without a time in the tag {tag}") from None
 
     def _experiment(self, model: str) -> str:
         known = self.client.get_experiment_by_name(model)
@@ -126,3 +143,10 @@ class Runs:
         # A server keeps artifacts as it was set up to; the embedded store beside its runs.
         here = None if self._settings.mlflow_tracking_uri else (self._settings.mlflow_folder / "artifacts").as_uri()
         return str(self.client.create_experiment(model, here))
+
+
+@contextmanager
+def files_of(version: ModelVersion) -> Iterator[Path]:
+    """The folder of a version's files, for as long as the block runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=folder))

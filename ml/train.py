@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -40,7 +41,7 @@ def train_each(
         if stop.is_set():
             return
         try:
-            yield MODELS[name].train(spark, settings, runs, log.info)
+            yield MODELS[name].train(spark, settings, runs, partial(log.info, "%s: %s", name))
         except LakehouseError as error:
             log.error("%s: %s", name, error)
             yield Untrained(name, str(error))

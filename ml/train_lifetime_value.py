@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import tempfile
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any
 
-import mlflow
-import numpy as np
 import pandas as pd
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from pyspark.sql import SparkSession
 
 from lakehouse import commits
 from lakehouse.errors import TableError
 from lakehouse.settings import Settings
 from lakehouse.tables import SILVER_EVENTS
-from ml import lifetime_served
-from ml.features import SUMMARY, customers, orders_of
+from ml.features import customers, orders_of
 from ml.gate import Gain, gain
 from ml.lifetime_plots import deciles_figure, gains_figure, pit_figure, residuals_figure
-from ml.lifetime_training import Training, failed_checks, from_json, log_scores, summary_of, to_json, train
-from ml.lifetime_value import HORIZON_DAYS, predicted
+from ml.lifetime_registry import NAME, model_of, register
+from ml.lifetime_training import Training, failed_checks, log_scores, train
 from ml.origin import Origin, keep_input, newest_origin
 from ml.runs import Logged, Runs
 from ml.trained import Say, Trained
-
-NAME = "lifetime-value"
-
-_PARAMETERS = "parameters.json"
-_EXAMPLE = pd.DataFrame([[0, 0.0, 30.0, np.nan], [3, 25.5, 60.0, 31.4]], columns=list(SUMMARY))
-"""Made up; no customer of the store."""
 
 
 def train_lifetime_value(spark: SparkSession, settings: Settings, runs: Runs, say: Say) -> Trained[Training]:
@@ -55,12 +41,12 @@ def train_lifetime_value(spark: SparkSession, settings: Settings, runs: Runs, sa
         keep_input(spark, settings, run_id, rows)
         training = train(rows, settings.ml_holdout_days, settings.ml_seed)
         runs.log(_logged(training, rows, origin, cut_off_at, settings))
-        version = _register(training)
+        version = register(training.model)
         failures = failed_checks(training.report)
         decision = runs.settle(
-            version, failures, lambda champion: _gain(runs, champion, training, rows, cut_off_at, settings)
+            NAME, version, failures, lambda champion: _gain(runs, champion, training, rows, cut_off_at, settings)
         )
-    return Trained(NAME, run_id, str(version.version), training, decision)
+    return Trained(NAME, run_id, version, training, decision)
 
 
 def input_at(
@@ -118,7 +104,6 @@ def _logged(training: Training, rows: pd.DataFrame, origin: Origin, cut_off_at: 
             "gains": gains_figure(found.gains),
             "residuals": residuals_figure(found.residuals),
         },
-        texts={_PARAMETERS: to_json(training.model)},
     )
 
 
@@ -130,37 +115,13 @@ def _estimates(training: Training) -> dict[str, float]:
     return named | {"bg_nbd_log_likelihood": model.bg_nbd.log_likelihood}
 
 
-def _register(training: Training) -> ModelVersion:
-    with tempfile.TemporaryDirectory() as folder:
-        parameters = Path(folder) / _PARAMETERS
-        parameters.write_text(to_json(training.model), encoding="utf-8")
-        info = mlflow.pyfunc.log_model(
-            name="model",
-            python_model=lifetime_served.__file__,
-            artifacts={"parameters": str(parameters)},
-            signature=_signature(training),
-            input_example=_EXAMPLE,
-            pip_requirements=["storefront-lakehouse[ml]"],
-            registered_model_name=NAME,
-        )
-    return mlflow.MlflowClient().get_model_version(NAME, info.registered_model_version)
-
-
-def _signature(training: Training) -> ModelSignature:
-    inputs = [ColSpec(DataType.long, "frequency"), *(ColSpec(DataType.double, name) for name in SUMMARY[1:])]
-    outputs: Any = predicted(training.model, summary_of(_EXAMPLE), HORIZON_DAYS)
-    kinds = {"i": DataType.long, "f": DataType.double}
-    said = [ColSpec(kinds[kind.kind], name) for name, kind in outputs.dtypes.items()]
-    horizon = ParamSpec("horizon_days", DataType.double, HORIZON_DAYS)
-    return ModelSignature(Schema(inputs), Schema(said), ParamSchema([horizon]))
-
-
 def _gain(
     runs: Runs, champion: ModelVersion, training: Training, rows: pd.DataFrame, cut_off_at: datetime, settings: Settings
 ) -> Gain | None:
-    """Of the candidate over the champion, on the candidate's holdout. None: the champion knew a part of it."""
-    run = runs.client.get_run(champion.run_id)
-    if datetime.fromisoformat(run.data.tags["cut_off_at"]) > cut_off_at:
+    """Of the candidate over the champion, on the candidate's holdout. None: the champion knew a part of it.
+
+    :raises ModelError: the champion is none of ours.
+    """
+    if runs.told_at(champion, "cut_off_at") > cut_off_at:
         return None
-    known = from_json(runs.text(champion.run_id, _PARAMETERS))
-    return gain(training.log_scores, log_scores(known, rows, settings.ml_holdout_days))
+    return gain(training.log_scores, log_scores(model_of(champion), rows, settings.ml_holdout_days))

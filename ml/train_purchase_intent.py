@@ -22,14 +22,12 @@ from ml.cart_leaks import assert_point_in_time
 from ml.cart_products import product_facts
 from ml.gate import Gain, gain
 from ml.intent_plots import calibration_plot, gains_plot, precision_recall_plot, roc_plot
-from ml.intent_registry import classifier_of, register
+from ml.intent_registry import NAME, classifier_of, register
 from ml.intent_training import IntentTraining, failed_checks, input_rows, log_scores, train_intent, unseen
 from ml.origin import Origin, keep_input, newest_origin
 from ml.purchase_intent import IntentSettings
 from ml.runs import Logged, Runs
 from ml.trained import Say, Trained
-
-NAME = "purchase-intent"
 
 SETTINGS = IntentSettings()
 
@@ -54,10 +52,10 @@ def train_purchase_intent(spark: SparkSession, settings: Settings, runs: Runs, s
         training = train_intent(rows, SETTINGS, settings.ml_seed)
         keep_input(spark, settings, run_id, rows)
         runs.log(_logged(training, rows, origin, rules, settings))
-        version = register(training.model, NAME)
+        version = register(training.model)
         failures = failed_checks(training.metrics, training.model.kind)
-        decision = runs.settle(version, failures, lambda champion: _gain(runs, champion, training, rows))
-    return Trained(NAME, run_id, str(version.version), training, decision)
+        decision = runs.settle(NAME, version, failures, lambda champion: _gain(runs, champion, training, rows))
+    return Trained(NAME, run_id, version, training, decision)
 
 
 def input_of(spark: SparkSession, settings: Settings, run: Run) -> pd.DataFrame:
@@ -121,8 +119,11 @@ def _logged(
 
 
 def _gain(runs: Runs, champion: ModelVersion, training: IntentTraining, rows: pd.DataFrame) -> Gain | None:
-    """Of the candidate over the champion, on carts after both trainings. None: there are too few."""
-    ended_at = datetime.fromisoformat(runs.client.get_run(champion.run_id).data.tags["trained_until_at"])
+    """Of the candidate over the champion, on carts after both trainings. None: there are too few.
+
+    :raises ModelError: the champion is none of ours, or of other features.
+    """
+    ended_at = runs.told_at(champion, "trained_until_at")
     found = unseen(rows, max(ended_at, training.trained_until_at), SETTINGS.min_each)
     if found is None:
         return None

@@ -1,7 +1,7 @@
-"""The slower tables in two processes of their own: sessions and gold beyond product_sales in one, carts in the other.
+"""The slower tables in processes of their own: sessions and gold beyond product_sales, carts, scores.
 
-They share the machine with the sales and wait for them: when these die or are busy no sale is late. Carts, which have a
-promise to keep, go before the rest (docs/decisions/0017-rounds-apart.md).
+They share the machine with the sales and wait for them: when these die or are busy no sale is late. Carts and scores,
+which have a promise to keep, go before the rest (docs/decisions/0017-rounds-apart.md).
 """
 
 from __future__ import annotations
@@ -43,11 +43,13 @@ class Group:
     :param writes: the tables it is the one writer of, as locks name them.
     :param niceness: how far it gives way.
     :param works: begins the works. At the end each takes in what is left, from the last to the first.
+    :param wait: see `in_session`.
     """
 
     writes: tuple[str, ...]
     niceness: int
     works: Works
+    wait: Callable[[Settings, Stop], bool] = lambda _settings, _stop: True
 
 
 def _slow(spark: SparkSession, settings: Settings, stop: Stop) -> tuple[AbstractContextManager[None], ...]:
@@ -64,7 +66,23 @@ def _carts(spark: SparkSession, settings: Settings, stop: Stop) -> tuple[Abstrac
     return (in_rounds((carts.round,), settings.carts_s, stop, is_urgent=True),)
 
 
-GROUPS = {"rounds": Group(("sessions", "ledger"), 10, _slow), "carts": Group(("carts",), 5, _carts)}
+def _scores(spark: SparkSession, settings: Settings, stop: Stop) -> tuple[AbstractContextManager[None], ...]:
+    from ml.score import scored_in_rounds  # what only the extra `ml` brings
+
+    return (scored_in_rounds(spark, settings, GoldTopics(settings), stop),)
+
+
+def _wait_for_champion(settings: Settings, stop: Stop) -> bool:
+    from ml.score import wait_for_champion
+
+    return wait_for_champion(settings, stop)
+
+
+GROUPS = {
+    "rounds": Group(("sessions", "ledger"), 10, _slow),
+    "carts": Group(("carts",), 5, _carts),
+    "scores": Group(("scores",), 5, _scores, _wait_for_champion),
+}
 """The processes by name."""
 
 WRITES = tuple(name for group in GROUPS.values() for name in group.writes)
@@ -107,7 +125,7 @@ def main() -> int:
     name = parser.parse_args().name
     group = GROUPS[name]
     _give_way(group.niceness)
-    return in_session(name, group.writes, partial(follow, group))
+    return in_session(name, group.writes, partial(follow, group), group.wait)
 
 
 if __name__ == "__main__":

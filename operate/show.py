@@ -16,6 +16,7 @@ from lakehouse.pulse import is_running, read_pulse
 from lakehouse.settings import Settings
 from lakehouse.tables import TABLES, find_table
 from lakehouse.wire import plain
+from ml import score_state
 from operate import live
 from operate.audit import audit
 from operate.lake import commits_of, dicts_of, open_table, query
@@ -100,6 +101,10 @@ def status(settings: Settings, as_json: bool, console: Console) -> int:
     server = MlflowServer(settings)
     if settings.mlflow_tracking_uri or server.url:
         state["mlflow"] = settings.mlflow_tracking_uri or (server.url if server.is_ready() else "not running")
+    scores = score_state.read_scores(settings)
+    if scores:
+        state["scoring"] = "running" if psutil.pid_exists(scores["pid"]) else "not running"
+        state["scores"] = scores["models"]
     for line in how_to_connect(settings):
         state["sql"] = line
     quality = _quality(settings)
@@ -108,8 +113,10 @@ def status(settings: Settings, as_json: bool, console: Console) -> int:
         print(json.dumps(state, default=plain))
         return 0
     for name, value in state.items():
-        if name != "quality":
+        if name not in ("quality", "scores"):
             console.print(f"{name:<16} {value}", highlight=False, soft_wrap=True)
+    for name, model in state.get("scores", {}).items():
+        console.print(f"{name:<16} {score_state.said(model)}", highlight=False, soft_wrap=True)
     if quality:
         _print_quality(quality, console)
     return 0

@@ -18,7 +18,7 @@ from lakehouse.streams import Stop
 from operate import live
 from operate.served import lag
 from operate.services.kafka import KafkaBroker
-from operate.services.mlflow import MlflowServer
+from operate.services.mlflow import MlflowServer, is_installed, missing_extra
 from operate.services.postgres import STOP_SIGNAL, PostgresServer
 from operate.services.topics import ensure_topics
 from operate.store_access import how_to_connect
@@ -31,7 +31,9 @@ _KAFKA_START_S, _POSTGRES_START_S, _PIPELINE_START_S, _PAGE_START_S, _DRAIN_S = 
 PAGE = "live page"
 MLFLOW = "MLflow"
 
-_ROUNDS = ("rounds", "carts")
+SCORES = "scores"
+
+_ROUNDS = ("rounds", "carts", SCORES)
 """Processes of operate.rounds, in the order in which they are stopped: carts are made of what the rounds keep."""
 
 
@@ -151,6 +153,9 @@ class Stack:
             update={"driver_memory_mb": self.settings.rounds_memory_mb, "master": _roomy(self.settings.master)}
         )
         for name in _ROUNDS:
+            if name == SCORES and not is_installed():
+                self._say(f"no scores: {missing_extra('mlflow')}")
+                continue
             self.supervisor.start(
                 Program(
                     name,

@@ -67,6 +67,8 @@ _INDEXES: Mapping[str, tuple[LiteralString, ...]] = {
     "gold.customer_value": ("user_id", "revenue", "last_purchase_at"),
     "gold.funnel": ("event_on",),
     "gold.abandoned_carts": ("abandoned_at", "user_id"),
+    "gold.customer_scores": ("user_id", "expected_value"),
+    "gold.cart_scores": ("opened_at", "user_id", "outcome_at"),
     "silver.sessions": ("user_id", "started_at"),
 }
 

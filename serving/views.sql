@@ -115,3 +115,21 @@ SELECT session_key, user_id, c.user_session, c.items, c.cart_value, c.abandonmen
        coalesce(v.orders, 0) AS orders, coalesce(v.revenue, 0) AS revenue
 FROM gold.abandoned_carts AS c LEFT JOIN gold.customer_value AS v USING (user_id)
 WHERE c.recovered_at IS NULL AND c.abandoned_at > store_now() - interval '7 days';
+
+CREATE OR REPLACE VIEW customer_scores AS
+-- What a model expects of each customer, beside what the customer has done.
+SELECT user_id, probability_alive, expected_purchases, purchases_low, purchases_high, expected_value, value_low, value_high,
+       horizon_days, cut_off_at, orders, revenue, refunds, first_purchase_at, last_purchase_at, model_name, model_version,
+       silver_version, scored_at
+FROM gold.customer_scores LEFT JOIN gold.customer_value USING (user_id);
+
+CREATE OR REPLACE VIEW open_carts AS
+-- Carts that hold something and whose outcome is still open. Sessions come a little after scores: of a cart that its
+-- session does not have yet nothing is known but that it has opened.
+SELECT session_key, user_id, c.user_session, c.opened_at, c.outcome_at, c.product_id, c.probability, s.cart, s.cart_value,
+       s.last_cart_change_at, c.model_name, c.model_version, c.silver_version, c.scored_at
+FROM (
+    SELECT DISTINCT ON (session_key) * FROM gold.cart_scores
+    WHERE outcome_at > store_now() ORDER BY session_key, opened_at DESC, event_id DESC
+) AS c LEFT JOIN silver.sessions AS s USING (session_key, user_id)
+WHERE s.last_cart_change_at IS NULL OR s.last_cart_change_at < c.opened_at OR jsonb_array_length(s.cart) > 0;

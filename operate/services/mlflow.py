@@ -42,7 +42,7 @@ class MlflowServer:
         :raises SettingError: MLflow is not installed.
         :raises ServiceError: the asked port is taken.
         """
-        if importlib.util.find_spec("mlflow") is None:
+        if not is_installed():
             raise missing_extra("mlflow")
         self.output.parent.mkdir(parents=True, exist_ok=True)
         _, notes = ports.settle(self._folder / _MEMORY, {"mlflow_port": self._settings.mlflow_port})
@@ -65,6 +65,11 @@ class MlflowServer:
         with suppress(OSError), urllib.request.urlopen(f"{self.url}/health", timeout=_ANSWER_S) as said:
             return bool(said.status == 200)
         return False
+
+
+def is_installed() -> bool:
+    """Is the extra `ml` there?"""
+    return importlib.util.find_spec("mlflow") is not None
 
 
 def missing_extra(module: str) -> SettingError:

@@ -50,8 +50,7 @@ def wait_until_read(stack: Stack, timeout_s: float = 240.0) -> None:
 def submit(job: str, settings: Settings) -> None:
     """`spark-submit JOB --once`, as a user types it at the root of the project."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LAKEHOUSE_")}
-    environment |= {"LAKEHOUSE_KAFKA_BOOTSTRAP": settings.kafka_bootstrap, "LAKEHOUSE_LAKE": settings.lake_url}
-    environment |= {"LAKEHOUSE_HOME": str(settings.home)}
+    environment |= settings.as_environment()
     command = [str(BIN / "spark-submit"), job, "--once"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
+import pandas as pd
 import psutil
 import pytest
 
@@ -22,9 +23,8 @@ def shown(settings: Settings) -> Iterator[tuple[MlflowServer, str, int]]:
     """A server over one run, the run's id, and the server's process id."""
     runs = Runs(settings)
     with runs.run("lifetime-value", "silver 7") as run_id:
-        runs.log(
-            Logged(params={"seed": 1}, tags={"silver_version": "7"}, metrics={"mae": 0.5}, texts={"a.txt": "kept"})
-        )
+        kept = {"a": pd.DataFrame({"kept": [1]})}
+        runs.log(Logged(params={"seed": 1}, tags={"silver_version": "7"}, metrics={"mae": 0.5}, tables=kept))
     server = MlflowServer(settings)
     assert server.prepare() == []
     started = process.spawn(server.command(), server.output, server.environment())
@@ -43,8 +43,8 @@ def test_it_shows_runs_and_their_files_on_the_loopback_without_idle_helpers(
         run = json.load(said)["run"]["data"]
     assert {each["key"]: each["value"] for each in run["metrics"]} == {"mae": 0.5}
     assert {"key": "silver_version", "value": "7"} in run["tags"]
-    with urllib.request.urlopen(f"{server.url}/get-artifact?path=a.txt&run_uuid={run_id}") as said:
-        assert said.read() == b"kept"
+    with urllib.request.urlopen(f"{server.url}/get-artifact?path=tables/a.csv&run_uuid={run_id}") as said:
+        assert said.read() == b"kept\n1\n"
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     listening = {each.laddr.ip for one in family for each in one.net_connections() if each.status == "LISTEN"}
     assert listening == {"127.0.0.1"}

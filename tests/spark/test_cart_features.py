@@ -24,7 +24,8 @@ from ml.cart_columns import CATEGORIES, FEATURES, KEYS, NUMBERS, OUTCOME
 from ml.cart_events import CartRules
 from ml.cart_features import open_carts
 from ml.cart_leaks import LeakError, assert_point_in_time, point_in_time_violations
-from ml.cart_products import product_facts
+from ml.cart_past import events_since, past_of
+from ml.cart_products import facts_since, product_facts
 from tests.carts_by_hand import KINDS, CartEvent, carts_by_hand
 
 NOON = datetime(2019, 10, 1, 12, tzinfo=UTC)
@@ -121,6 +122,26 @@ def test_carts_since_a_time_are_those_of_all_carts(store: tuple[list[CartEvent],
     newest = carts[carts["cut_off_at"] >= since_at.replace(tzinfo=None)]
     assert len(newest) > 10
     pd.testing.assert_frame_equal(by_id(found), by_id(newest))
+
+
+@pytest.mark.parametrize("days", [1, 4])
+def test_carts_are_the_same_when_what_was_before_a_midnight_is_added_up(spark: SparkSession, days: int) -> None:
+    """Sessions of some() come again on any day, so most lie across each midnight; users without one are among them."""
+    until = NOON + timedelta(days=7)
+    midnight = until.replace(hour=0) - timedelta(days=days)
+    happened = some(seed=2, count=800)
+    random.Random(days).shuffle(happened)
+    silver = frame(spark, happened).withColumn("event_on", F.to_date("event_at")).cache()
+    facts = product_facts(silver, RULES, until).cache()
+    wanted = spark.createDataFrame([(user,) for user in range(1, 21)], "user_id bigint")
+    past = past_of(silver, RULES, midnight).persist()
+    since = events_since(silver, wanted, past)
+    found = open_carts(since, facts_since(facts, midnight.date()), RULES, until, past=past.of(wanted)).toPandas()
+    whole = open_carts(silver, facts, RULES, until).toPandas()
+    expected = whole[(whole["cut_off_at"] >= midnight.replace(tzinfo=None)) & (whole["user_id"] <= 20)]
+    assert len(expected) > 10 and (expected["session_s"] > (days + 1) * RULES.horizon_s).any()
+    pd.testing.assert_frame_equal(by_id(found), by_id(expected), check_dtype=False)
+    past.unpersist()
 
 
 DAY_S = RULES.horizon_s

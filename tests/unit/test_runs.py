@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from mlflow.exceptions import MlflowException
 
 from lakehouse.settings import Settings
 from ml.gate import CHAMPION
-from ml.runs import Runs
+from ml.runs import ModelError, Runs
 
 
 def test_there_is_no_champion_of_an_unknown_model_or_without_the_alias(
@@ -28,3 +30,19 @@ def test_there_is_no_champion_of_an_unknown_model_or_without_the_alias(
     monkeypatch.setattr(runs.client, "get_model_version_by_alias", away)
     with pytest.raises(MlflowException, match="locked"):
         runs.champion("lifetime-value")
+
+
+def test_a_version_that_no_training_of_ours_has_made_is_said_as_such(settings: Settings) -> None:
+    runs = Runs(settings)
+    runs.client.create_registered_model("lifetime-value")
+    with runs.run("lifetime-value", "by hand") as run_id:
+        pass
+    version = runs.client.create_model_version("lifetime-value", source=str(settings.home), run_id=run_id)
+    with pytest.raises(ModelError, match="lifetime-value version 1 has a run without a time in the tag") as raised:
+        runs.told_at(version, "cut_off_at")
+    assert "alias `champion`" in raised.value.next_step
+    runs.client.set_tag(run_id, "cut_off_at", "some day")
+    with pytest.raises(ModelError):
+        runs.told_at(version, "cut_off_at")
+    runs.client.set_tag(run_id, "cut_off_at", "2019-12-01T00:00:00+00:00")
+    assert runs.told_at(version, "cut_off_at") == datetime(2019, 12, 1, tzinfo=UTC)
