@@ -354,6 +354,29 @@ GOLD_CART_SCORES = StructType(
     ]
 )
 
+GOLD_MODEL_DRIFT = StructType(
+    [
+        _column("model_name", StringType(), "Registered model"),
+        _column("model_version", LongType(), "Its version, the champion when the day was judged"),
+        _column("observed_on", DateType(), "Day of the store that was judged (UTC)"),
+        _column(
+            "measure", StringType(), "psi: is the day like what was learned? outcome: did what was said come true?"
+        ),
+        _column(
+            "variable",
+            StringType(),
+            "psi: the feature; outcome: bought, bought_of_top_tenth (shares), purchases, value (totals; orders, USD)",
+        ),
+        _column("rows", LongType(), "Carts or customers of the day", volatile=True),
+        _column("value", DoubleType(), "psi: the index; outcome: what came; null of no rows", volatile=True),
+        _column("expected", DoubleType(), "psi: its mean if nothing changed; outcome: what was said", volatile=True),
+        _column("low", DoubleType(), "Lower end of the band; null where there is none", volatile=True),
+        _column("high", DoubleType(), "Upper end of it", volatile=True),
+        _column("is_within", BooleanType(), "Is value in the band? null: too few rows to say", volatile=True),
+        _column("computed_at", TimestampType(), "When the day was judged (UTC)", volatile=True),
+    ]
+)
+
 
 def is_volatile(field: StructField) -> bool:
     return bool(field.metadata.get("volatile"))

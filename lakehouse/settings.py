@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     ml_gate_standard_errors: float = Field(
         1.0, ge=0, description="A model becomes champion if its log score is better by so many standard errors."
     )
+    ml_drift_days: int = Field(
+        30, ge=1, description="Predictions of lifetime value that are so old are compared with what came since."
+    )
     ml_seed: int = Field(1, ge=0, description="Of all chance in training and its reports.")
     topic_partitions: int = Field(4, ge=1, description="Partitions of each topic, when the embedded broker makes it.")
     master: str = Field("local[*]", description="Spark master of jobs that are not started by spark-submit.")

@@ -149,6 +149,13 @@ GOLD_CART_SCORES = Table(
     ("opened_on",),
     skipping=("revision",),
 )
+GOLD_MODEL_DRIFT = Table(
+    "gold.model_drift",
+    schemas.GOLD_MODEL_DRIFT,
+    "model, version, day, measure and variable",
+    ("model_name", "model_version", "observed_on", "measure", "variable"),
+    skipping=("observed_on",),
+)
 
 PUBLISHED = (
     GOLD_PRODUCT_SALES,
@@ -173,6 +180,7 @@ TABLES = (
     SILVER_QUARANTINE,
     SILVER_QUALITY_LOG,
     *PUBLISHED,
+    GOLD_MODEL_DRIFT,
 )
 
 

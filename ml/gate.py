@@ -12,6 +12,9 @@ from ml.lifetime_summary import Floats
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 
+LARGEST_BIAS = 0.25
+"""By so much of itself a total that a model says may be off."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -40,10 +43,16 @@ def gain(candidate: Floats, champion: Floats, groups: npt.NDArray[np.int64] | No
         to that (Liang and Zeger 1986). None: each row is for itself. Of one group alone nothing can be said: infinite.
     """
     difference = candidate - champion
-    mean, of = difference.mean(), np.arange(len(difference)) if groups is None else groups
-    sums = np.bincount(np.unique(of, return_inverse=True)[1], difference - mean)
-    error = np.sqrt(len(sums) / (len(sums) - 1) * (sums @ sums)) / len(difference) if len(sums) > 1 else np.inf
-    return Gain(float(mean), float(error))
+    return Gain(
+        float(difference.mean()),
+        error_of_mean(difference, np.arange(len(difference)) if groups is None else groups),
+    )
+
+
+def error_of_mean(values: Floats, groups: npt.NDArray[np.int64]) -> float:
+    """The standard error of a mean of values that hang together within groups. Infinite of one group."""
+    sums = np.bincount(np.unique(groups, return_inverse=True)[1], values - values.mean())
+    return float(np.sqrt(len(sums) / (len(sums) - 1) * (sums @ sums)) / len(values)) if len(sums) > 1 else np.inf
 
 
 def decide(failures: Sequence[str], champion: str | None, found: Gain | None, standard_errors: float) -> Decision:

@@ -12,6 +12,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ml.cart_columns import FEATURES
+from ml.gate import LARGEST_BIAS
 from ml.intent_report import IntentReport, intent_report
 from ml.purchase_intent import (
     KINDS,
@@ -29,7 +30,6 @@ INPUT = ("customer", "cut_off_at", "outcome_at", "bought", *FEATURES)
 LARGEST_AUC = 0.85
 """Published ones on carts of such stores are below 0.7 (decision 0021): what is above has seen what it must not."""
 
-LARGEST_BIAS = 0.25
 _SMALLEST = 1e-15  # a certainty that was wrong costs much, not infinitely much
 
 

@@ -90,7 +90,7 @@ def cohort_totals(
     """
     months, cohort = np.unique(holdout.cohort, return_inverse=True)
     targets = TARGETS if model.gamma_gamma else TARGETS[:1]
-    drawn = [_drawn_totals(model.redrawn(rng), summary, horizon, cohort, rng) for _ in range(DRAWS)]
+    drawn = [drawn_totals(model.redrawn(rng), summary, horizon, cohort, rng) for _ in range(DRAWS)]
     tables = []
     metrics: dict[str, float] = {}
     for number, target in enumerate(targets):
@@ -115,9 +115,12 @@ def cohort_totals(
     return pd.concat(tables, ignore_index=True), metrics
 
 
-def _drawn_totals(
+def drawn_totals(
     model: LifetimeValue, summary: Summary, horizon: float, cohort: npt.NDArray[np.intp], rng: np.random.Generator
 ) -> list[Floats]:
+    """One draw of what comes in the horizon. Out: purchases and, where the model has it, value; of each cohort in its
+    order, then of all.
+    """
     purchases, spending = model.laws(summary, horizon)
     counts = purchases.drawn(rng)
     totals = [_totals(counts.astype(np.float64), cohort)]

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from ml.features import HOLDOUT, SUMMARY
+from ml.gate import LARGEST_BIAS
 from ml.lifetime_fit import Fit
 from ml.lifetime_holdout import Holdout
 from ml.lifetime_report import Report, report
 from ml.lifetime_summary import Floats, Summary
 from ml.lifetime_value import LifetimeValue, fit_lifetime_value, predicted
 
-_LARGEST_BIAS = 0.25
 _SMALLEST = 1e-300
 
 
@@ -87,8 +87,8 @@ def failed_checks(found: Report) -> list[str]:
         bias = metrics.get(f"{target}_relative_error")
         if bias is None:
             failures.append(f"Nothing came in the holdout, or no {target} are predicted.")
-        elif abs(bias) > _LARGEST_BIAS:
-            failures.append(f"The total of {target} is off by {bias:+.0%}; {_LARGEST_BIAS:.0%} are allowed.")
+        elif abs(bias) > LARGEST_BIAS:
+            failures.append(f"The total of {target} is off by {bias:+.0%}; {LARGEST_BIAS:.0%} are allowed.")
     if metrics.get("purchases_spearman", 0.0) <= 0:
         failures.append("It ranks customers no better than chance.")
     return failures

@@ -8,8 +8,10 @@ from typing import Any
 
 import pandas as pd
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from pyspark.sql import SparkSession
 
+from lakehouse.errors import InputError
 from lakehouse.settings import Settings
 from ml import intent_registry, lifetime_registry
 from ml import train_lifetime_value as value
@@ -34,3 +36,18 @@ MODELS: Mapping[str, Model] = {
     lifetime_registry.NAME: Model(value.train_lifetime_value, value.input_of, value.repeat),
     intent_registry.NAME: Model(intent.train_purchase_intent, intent.input_of, intent.repeat),
 }
+
+
+def run_of(runs: Runs, run_id: str) -> tuple[str, Run]:
+    """A run, and the name of its model.
+
+    :raises InputError: there is no such run, or it is of something else.
+    """
+    try:
+        run = runs.client.get_run(run_id)
+    except MlflowException:
+        raise InputError(f"There is no run {run_id} in {runs.uri}.", "a run_id as MLflow shows it") from None
+    name = runs.client.get_experiment(run.info.experiment_id).name
+    if name not in MODELS:
+        raise InputError(f"Run {run_id} is of {name}.", f"a run of {' or '.join(MODELS)}")
+    return name, run

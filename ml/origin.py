@@ -92,7 +92,16 @@ def keep_input(spark: SparkSession, settings: Settings, run_id: str, rows: pd.Da
 
 
 def kept_input(spark: SparkSession, settings: Settings, run_id: str) -> pd.DataFrame:
-    """The input of a training, in its order."""
+    """The input of a training, in its order.
+
+    :raises TableError: it is not in this lake.
+    """
+    if not DeltaTable.isDeltaTable(spark, input_url(settings, run_id)):
+        raise TableError(
+            f"The input of run {run_id} is not in {settings.lake_url}.",
+            "the lake in which the model was trained, with `ml/inputs`",
+            "train anew: `lakehouse ml train`",
+        )
     rows = spark.read.format("delta").load(input_url(settings, run_id)).toArrow().to_pandas()
     return rows.sort_values(ROW).drop(columns=ROW).reset_index(drop=True)
 

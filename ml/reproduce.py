@@ -11,18 +11,16 @@ from dataclasses import dataclass
 
 import pandas as pd
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from lakehouse import commits
-from lakehouse.errors import InputError
 from lakehouse.jobs import in_session
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from lakehouse.tables import SILVER_EVENTS
-from ml.models import MODELS, Model
+from ml.models import MODELS, Model, run_of
 from ml.origin import kept_input
 from ml.runs import Runs
 
@@ -44,13 +42,7 @@ def reproduce(spark: SparkSession, settings: Settings, runs: Runs, run_id: str) 
 
     :raises InputError: there is no such run, or it is of something else.
     """
-    try:
-        run = runs.client.get_run(run_id)
-    except MlflowException:
-        raise InputError(f"There is no run {run_id} in {settings.mlflow_uri}.", "a run_id as MLflow shows it") from None
-    name = runs.client.get_experiment(run.info.experiment_id).name
-    if name not in MODELS:
-        raise InputError(f"Run {run_id} is of {name}.", f"a run of {' or '.join(MODELS)}")
+    name, run = run_of(runs, run_id)
     model = MODELS[name]
     rows, source = _input(spark, settings, model, run)
     then, now = run.data.metrics, model.repeat(rows, run).metrics

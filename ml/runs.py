@@ -63,11 +63,11 @@ class Runs:
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # what is trained here is told to nobody
         for chatty in ("mlflow", "alembic"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
-        self._settings, self._uri = settings, settings.mlflow_uri
+        self._settings, self.uri = settings, settings.mlflow_uri
         settings.mlflow_folder.mkdir(parents=True, exist_ok=True)
-        mlflow.set_tracking_uri(self._uri)
-        mlflow.set_registry_uri(self._uri)
-        self.client = MlflowClient(self._uri, self._uri)
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        self.client = MlflowClient(self.uri, self.uri)
 
     @contextmanager
     def run(self, model: str, name: str) -> Iterator[str]:
@@ -79,7 +79,7 @@ class Runs:
             experiment = self._experiment(model)
         except (MlflowException, OSError) as error:
             raise ServiceError(
-                f"MLflow at {self._uri} does not answer: {error}", "", "start it, or see LAKEHOUSE_MLFLOW_TRACKING_URI"
+                f"MLflow at {self.uri} does not answer: {error}", "", "start it, or see LAKEHOUSE_MLFLOW_TRACKING_URI"
             ) from error
         with mlflow.start_run(experiment_id=experiment, run_name=name) as active:
             try:
@@ -135,6 +135,11 @@ class Runs:
             return datetime.fromisoformat(self.client.get_run(version.run_id).data.tags[tag])
         except (KeyError, ValueError):
             raise ModelError(version, f"has a run without a time in the tag {tag}") from None
+
+    def table(self, run_id: str, name: str) -> pd.DataFrame:
+        """A table that a run has logged."""
+        with tempfile.TemporaryDirectory() as folder:
+            return pd.read_csv(self.client.download_artifacts(run_id, f"tables/{name}.csv", folder))
 
     def _experiment(self, model: str) -> str:
         known = self.client.get_experiment_by_name(model)

@@ -30,6 +30,8 @@ from ml.runs import Logged, Runs
 from ml.trained import Say, Trained
 
 SETTINGS = IntentSettings()
+POINTS = 500
+"""Of each curve in the table that is kept of it."""
 
 
 def train_purchase_intent(spark: SparkSession, settings: Settings, runs: Runs, say: Say) -> Trained[IntentTraining]:
@@ -60,10 +62,14 @@ def train_purchase_intent(spark: SparkSession, settings: Settings, runs: Runs, s
 
 def input_of(spark: SparkSession, settings: Settings, run: Run) -> pd.DataFrame:
     """The input of a run, from the version of silver.events that it names."""
-    tags, params = run.data.tags, run.data.params
-    rules = CartRules(**{name: int(params[name]) for name in asdict(CartRules())})
+    tags = run.data.tags
     events = commits.read_table(spark, SILVER_EVENTS, settings, int(tags["silver_version"]))
-    return input_rows(_carts(events, rules, datetime.fromisoformat(tags["store_clock_at"])))
+    return input_rows(_carts(events, rules_of(run), datetime.fromisoformat(tags["store_clock_at"])))
+
+
+def rules_of(run: Run) -> CartRules:
+    """What a cart was to a run."""
+    return CartRules(**{name: int(run.data.params[name]) for name in asdict(CartRules())})
 
 
 def repeat(rows: pd.DataFrame, run: Run) -> IntentTraining:
@@ -107,6 +113,7 @@ def _logged(
         tables={
             "metrics": report.metrics,
             "calibration": report.calibration,
+            "curves": thinned(report.curves),
             "input_summary": rows[["bought", *FEATURES]].astype(float).describe().reset_index(names="statistic"),
         },
         figures={
@@ -116,6 +123,16 @@ def _logged(
             "precision_recall": precision_recall_plot(report.curves, report.bought_share),
         },
     )
+
+
+def thinned(curves: pd.DataFrame) -> pd.DataFrame:
+    """In: `IntentReport.curves`, as many points as there are carts. Out: of each model at most POINTS of them, evenly,
+    with both ends.
+    """
+    chosen = [
+        rows.index[np.unique(np.linspace(0, len(rows) - 1, POINTS).astype(int))] for _, rows in curves.groupby("model")
+    ]
+    return curves.loc[np.concatenate(chosen)] if chosen else curves
 
 
 def _gain(runs: Runs, champion: ModelVersion, training: IntentTraining, rows: pd.DataFrame) -> Gain | None:

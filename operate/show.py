@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from typing import Any
 
 import psutil
@@ -14,12 +15,13 @@ from lakehouse.errors import LakehouseError, TableError
 from lakehouse.offsets import held_offsets
 from lakehouse.pulse import is_running, read_pulse
 from lakehouse.settings import Settings
-from lakehouse.tables import TABLES, find_table
+from lakehouse.tables import GOLD_MODEL_DRIFT, TABLES, find_table
 from lakehouse.wire import plain
 from ml import score_state
+from ml.drift_standing import NEVER, Standing, standings
 from operate import live
 from operate.audit import audit
-from operate.lake import commits_of, dicts_of, open_table, query
+from operate.lake import commits_of, dicts_of, last_noted, open_table, query
 from operate.services.mlflow import MlflowServer
 from operate.store_access import how_to_connect
 from operate.summary import show_audit
@@ -107,16 +109,22 @@ def status(settings: Settings, as_json: bool, console: Console) -> int:
         state["scores"] = scores["models"]
     for line in how_to_connect(settings):
         state["sql"] = line
+    state["drift"] = [asdict(each) for each in _drift(settings)]
     quality = _quality(settings)
     state["quality"] = quality
     if as_json:
         print(json.dumps(state, default=plain))
         return 0
     for name, value in state.items():
-        if name not in ("quality", "scores"):
+        if name not in ("quality", "scores", "drift"):
             console.print(f"{name:<16} {value}", highlight=False, soft_wrap=True)
     for name, model in state.get("scores", {}).items():
         console.print(f"{name:<16} {score_state.said(model)}", highlight=False, soft_wrap=True)
+    if not state["drift"]:
+        console.print(f"{'drift':<16} {NEVER}", highlight=False)
+    for each in state["drift"]:
+        style = "yellow" if each["is_within"] is False else None
+        console.print(f"{'drift':<16} {each['model']} {each['said']}", style=style, highlight=False, soft_wrap=True)
     if quality:
         _print_quality(quality, console)
     return 0
@@ -126,6 +134,15 @@ def _said(served: dict[str, Any]) -> str:
     """What the sink says of itself."""
     since_s = silent_s(served, time.time())
     return f"{served['state']}, but silent for {since_s:.0f} s" if since_s else str(served["state"])
+
+
+def _drift(settings: Settings) -> list[Standing]:
+    """How the champions stand, as the last judgement of days left it; empty where nobody has judged any."""
+    try:
+        note = last_noted(GOLD_MODEL_DRIFT, settings).note
+        return standings(note, dicts_of(query("SELECT * FROM gold.model_drift", settings)))
+    except TableError:
+        return []
 
 
 def _quality(settings: Settings) -> dict[str, Any]:

@@ -18,11 +18,13 @@ from lakehouse.errors import InputError, TableError
 from lakehouse.settings import Settings
 from lakehouse.tables import SILVER_EVENTS
 from ml import train_lifetime_value as training_of_value
+from ml.card import card_of, chosen_run
 from ml.gate import CHALLENGER, CHAMPION
 from ml.origin import input_url
 from ml.reproduce import reproduce
 from ml.runs import Runs
 from ml.train_lifetime_value import NAME, Trained, train_lifetime_value
+from tests.card_numbers import numbers_in, written
 from tests.lifetime_by_hand import Laws, Store, store_of
 from tests.silver_of_store import at, silver_events
 
@@ -97,6 +99,21 @@ def test_the_kept_input_does_not_say_whose_rows_they_are(
     kept = spark.read.format("delta").load(input_url(settings, first.run_id))
     assert not any("user" in name for name in kept.columns)
     assert kept.count() == int(Runs(settings).client.get_run(first.run_id).data.params["customers"])
+
+
+def test_a_card_has_no_number_that_the_run_has_not(trained: tuple[Settings, Trained, list[str]]) -> None:
+    settings, first, _ = trained
+    runs = Runs(settings)
+    run = chosen_run(runs, NAME)
+    assert run.info.run_id == first.run_id
+    card = card_of(runs, NAME, run, "Made-up customers.")
+    report = first.training.report
+    totals = report.cohorts[["predicted", "low", "high", "observed"]].to_numpy().ravel()
+    found = numbers_in(card, "How good it was")
+    assert len(found) > 25 and found <= written([*run.data.metrics.values(), *totals])
+    assert f"Version {first.version}, the champion. Made by `lakehouse ml card` from run `{first.run_id}`" in card
+    assert f"| {int(run.data.params['customers']):,} customers who had ordered before 2020-01-01 00:00:00 UTC," in card
+    assert run.data.tags["code"] in card and "\nMade-up customers.\n" in card and "$" not in card
 
 
 def test_the_same_version_gives_the_same_metrics_and_no_new_champion(

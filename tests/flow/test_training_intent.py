@@ -19,7 +19,9 @@ from lakehouse.clock import us_of
 from lakehouse.errors import TableError
 from lakehouse.settings import Settings
 from lakehouse.tables import SILVER_EVENTS
+from ml import card
 from ml import train_purchase_intent as training_of_intent
+from ml.card import card_of
 from ml.cart_features import open_carts
 from ml.cart_leaks import LeakError, assert_point_in_time
 from ml.gate import CHALLENGER, CHAMPION
@@ -31,6 +33,7 @@ from ml.reproduce import reproduce
 from ml.runs import Runs
 from ml.train_purchase_intent import NAME, train_purchase_intent
 from ml.trained import Trained
+from tests.card_numbers import numbers_in, written
 from tests.carts_of_store import cart_events
 from tests.silver_of_store import at
 
@@ -114,6 +117,41 @@ def test_the_kept_input_does_not_say_whose_carts_they_are(spark: SparkSession, t
     assert rows["cut_off_at"].is_monotonic_increasing
     new = rows["customer"][~rows["customer"].duplicated()]
     assert list(new) == list(range(len(new)))
+
+
+def test_a_card_has_no_number_that_the_run_has_not(
+    trained: First, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings, first, _ = trained
+    runs = Runs(settings)
+    run = runs.client.get_run(first.run_id)
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(settings.home))
+    assert card.main(["--run", first.run_id, "--out", str(tmp_path)]) == 0
+    text = (tmp_path / f"{NAME}.md").read_text(encoding="utf-8")
+    assert text == card_of(runs, NAME, run)
+    found = numbers_in(text, "How good it was")
+    assert len(found) > 40 and found <= written(run.data.metrics.values())
+    assert f"| {first.training.model.carts:,} of these, whose outcome was known before" in text
+    assert "Version 1, the champion." in text and "$" not in text
+    assert card.main(["--model", "lifetime-value"]) == 1
+    assert "There is no run of lifetime-value" in capsys.readouterr().err
+    assert card.main(["--run", "nowhere"]) == 1
+    unfinished = runs.client.create_run(run.info.experiment_id)
+    assert card.main(["--run", unfinished.info.run_id]) == 1
+    assert "has made no model" in capsys.readouterr().err
+
+
+def test_curves_are_kept_as_a_table_of_bearable_length(trained: First) -> None:
+    settings, first, _ = trained
+    kept = Runs(settings).table(first.run_id, "curves")
+    whole = first.training.report.curves
+    for model, rows in kept.groupby("model"):
+        of_model = whole[whole["model"] == model]
+        assert len(rows) == min(len(of_model), training_of_intent.POINTS)
+        assert np.allclose(rows.iloc[[0, -1], :4], of_model.iloc[[0, -1], :4])
+    long = pd.concat([whole.assign(model=f"{model}") for model in range(2) for _ in range(4)], ignore_index=True)
+    assert training_of_intent.thinned(long).groupby("model").size().tolist() == [training_of_intent.POINTS] * 2
+    assert training_of_intent.thinned(whole.head(0)).empty
 
 
 def test_the_same_version_gives_the_same_metrics_and_no_new_champion(spark: SparkSession, trained: First) -> None:
