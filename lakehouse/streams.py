@@ -12,6 +12,7 @@ from typing import Any
 
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
 
 from lakehouse import commits
 from lakehouse.errors import TableError
@@ -124,21 +125,25 @@ def run(
     folder = f"{settings.lake_url}/_checkpoints/{name}"
     delete_folder(source.sparkSession, folder)
     checkpoint = f"{folder}/{uuid.uuid4().hex}"
-    busy, failures, hurry, enough = threading.Lock(), [], threading.Event(), threading.Event()
+    busy, failures, enough, ending = threading.Lock(), [], threading.Event(), threading.Event()
+    query: StreamingQuery | None = None
 
     def feed(batch: DataFrame, batch_id: int) -> None:
         began_s = time.monotonic()
         with busy:
-            try:
-                step(batch, _read_offsets(batch.sparkSession, f"{checkpoint}/offsets/{batch_id}"))
-            except Exception as error:
-                failures.append(error)
-                raise
+            if not ending.is_set():
+                try:
+                    step(batch, _read_offsets(batch.sparkSession, f"{checkpoint}/offsets/{batch_id}"))
+                except Exception as error:
+                    failures.append(error)
+                    raise
         # Not by a trigger: one that waits cannot be hurried.
-        hurry.wait(max(0.0, 0.0 if once else began_s + every_s - time.monotonic()))
+        ending.wait(max(0.0, 0.0 if once else began_s + every_s - time.monotonic()))
         if is_enough():
             enough.set()
-            hurry.wait()  # when this returns the next batch begins
+        # When this returns the next batch begins.
+        while any(each.is_set() for each in (stop, enough, ending)) and (query is None or query.isActive):
+            time.sleep(0.02)
 
     writer = source.writeStream.queryName(name).foreachBatch(feed).option("checkpointLocation", checkpoint)
     trigger_ms = max(settings.trigger_ms, round(every_s * 100))
@@ -147,16 +152,15 @@ def run(
     try:
         while not query.awaitTermination(0.2):  # type: ignore[arg-type]
             if stop.is_set() or enough.is_set():
-                hurry.set()
-                with busy:
-                    query.stop()
                 break
     except StreamingQueryException:
         if failures:
             raise failures[0] from None
         raise
     finally:
-        hurry.set()
+        ending.set()
+        with busy:  # What is begun is finished. Not held while the query is stopped, which waits for `feed` to return.
+            pass
         if query.isActive:
             query.stop()
         delete_folder(source.sparkSession, folder)

@@ -89,6 +89,35 @@ def test_a_running_stream_tells_the_same_and_ends_when_told(three_commits: Lake)
     assert (batches.offsets, batches.versions, batches.whole) == ([[0, 1, 2, 3, 4, 5], [6]], [3, 4], [True] * 2)
 
 
+@pytest.mark.usefixtures("file_by_file")
+def test_told_to_stop_it_ends_after_the_batch_in_work_though_more_is_there(three_commits: Lake) -> None:
+    stop, batches = Stop(), Batches()
+
+    def step(batch: DataFrame, end: Position) -> None:
+        batches(batch, end)
+        stop.set()
+
+    source = table_stream(three_commits.spark, BRONZE_EVENTS, three_commits.settings, 0)
+    run("positions", source, step, three_commits.settings, stop, once=False)
+    assert batches.versions == [1]
+
+
+@pytest.mark.usefixtures("file_by_file")
+def test_it_ends_between_two_batches_when_it_is_enough(three_commits: Lake) -> None:
+    batches = Batches()
+    source = table_stream(three_commits.spark, BRONZE_EVENTS, three_commits.settings, 0)
+    run(
+        "positions",
+        source,
+        batches,
+        three_commits.settings,
+        Stop(),
+        once=False,
+        is_enough=lambda: len(batches.ends) == 2,
+    )
+    assert batches.versions == [1, 2]
+
+
 def test_an_error_of_a_step_comes_out_as_it_was(three_commits: Lake) -> None:
     error = ValueError("on purpose")
 

@@ -116,11 +116,11 @@ class Watched(Visits):
 
 
 @pytest.fixture(scope="module")
-def six_commits(shared_lake: Lake) -> Lake:
+def five_commits(shared_lake: Lake) -> Lake:
     """Of silver.events, each with 30 events of two days, in no order; silver.sessions has read nothing yet."""
-    values = visits(5, 180)
+    values = visits(5, 150)
     first_look(shared_lake)
-    for first in range(0, 180, 30):
+    for first in range(0, 150, 30):
         fed(shared_lake, values[first : first + 30], first)
     return shared_lake
 
@@ -139,43 +139,39 @@ def assert_sessions_right(lake: Lake) -> None:
 
 @pytest.mark.parametrize("road", ["bulk", "pieces", "stream"])
 def test_by_either_road_the_rows_are_the_same(
-    six_commits: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, road: str
+    five_commits: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, road: str
 ) -> None:
-    lake = six_commits.copy(tmp_path / "home")
+    lake = five_commits.copy(tmp_path / "home")
     if road == "pieces":
         monkeypatch.setattr("silver.visits._PIECE_EVENTS", 60)
     visiting = lake.visit_by_stream() if road == "stream" else lake.visit()
     assert_sessions_right(lake)
     assert visiting.read_version == lake.version(SILVER_EVENTS)
-    steps = lake.version(SILVER_SESSIONS) - six_commits.version(SILVER_SESSIONS)
+    steps = lake.version(SILVER_SESSIONS) - five_commits.version(SILVER_SESSIONS)
     assert steps == (3 if road == "pieces" else 1)
 
 
 @pytest.mark.usefixtures("file_by_file")
 def test_where_much_comes_the_stream_ends_and_after_it_one_begins_anew(
-    six_commits: Lake, spark: SparkSession, tmp_path: Path
+    five_commits: Lake, spark: SparkSession, tmp_path: Path
 ) -> None:
     """Each commit is two files, and so two batches of the stream: it is ended, and later stopped, between them."""
-    settings = six_commits.settings.model_copy(update={"home": tmp_path / "home", "sessions_bulk_events": 40})
+    settings = five_commits.settings.model_copy(update={"home": tmp_path / "home", "sessions_bulk_events": 40})
     lake, stop = Lake(spark, settings), Stop()
     commits.create_tables(spark, (SILVER_EVENTS,), settings)
 
     def come(*versions: int) -> None:
         for version in versions:
-            rows, _ = commits.added_rows(spark, SILVER_EVENTS, six_commits.settings, version - 1, version)
-            note = commits.note_of(spark, SILVER_EVENTS, six_commits.settings, version)
+            rows, _ = commits.added_rows(spark, SILVER_EVENTS, five_commits.settings, version - 1, version)
+            note = commits.note_of(spark, SILVER_EVENTS, five_commits.settings, version)
             assert commits.append(rows.coalesce(1), SILVER_EVENTS, settings, note) == version
 
-    def come_at_the_end() -> None:
-        come(6)
-        stop.set()
-
-    then = iter([lambda: come(3), lambda: come(4), lambda: come(5), come_at_the_end, lambda: None])
+    then = iter([lambda: come(3), lambda: come(4), lambda: come(5), stop.set, lambda: None])
     visiting = Watched(lake, then)
     come(1, 2)
     visiting.follow(stop, once=False)
     assert visiting.roads == ["bulk", "stream", "bulk", "stream", "bulk"]
-    assert visiting.read_version == 6
+    assert visiting.read_version == 5
     assert_sessions_right(lake)
 
 
