@@ -40,13 +40,12 @@ class Scoring:
 
     def round(self) -> None:
         """One round. Carts first: they cannot wait."""
-        intent = self._intent.look_up()
+        intent, value = self._intent.look_up(), self._value.look_up()
         if intent is None:
             self._carts.forget_progress()
         else:
             with self._intent.used():
                 self._said(intent.name, self._carts.round(intent))
-        value = self._value.look_up()
         if value is not None:
             with self._value.used():
                 self._said(value.name, self._customers.round(value))
