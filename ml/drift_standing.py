@@ -13,7 +13,7 @@ from typing import Any
 Row = Mapping[str, Any]
 
 NEWEST_DAYS = 7
-NEVER = "not judged yet: run `lakehouse ml drift`"
+NEVER = "not judged yet: `lakehouse up` does it, and `lakehouse ml drift` at once"
 _NAMED = 3
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
 
 from mlflow.entities.model_registry import ModelVersion
@@ -15,9 +16,11 @@ from pyspark.sql import functions as F
 
 from lakehouse import commits
 from lakehouse.clock import at_us
-from lakehouse.errors import LakehouseError, TableError
+from lakehouse.errors import LakehouseError, LockedError, TableError
 from lakehouse.locks import writer_of
+from lakehouse.rounds import alongside
 from lakehouse.settings import Settings
+from lakehouse.streams import Stop
 from lakehouse.tables import GOLD_MODEL_DRIFT, SILVER_EVENTS
 from lakehouse.values import frame_of_rows
 from ml import intent_registry, lifetime_registry
@@ -93,6 +96,20 @@ def keep_drift(
         if standing.is_within is False:
             log.warning("%s %s", standing.model, standing.said)
     return rows
+
+
+def judged_alongside(
+    spark: SparkSession, settings: Settings, stop: Stop, every_s: float = 600.0
+) -> AbstractContextManager[None]:
+    """Keeps the table while the block runs: a day is judged soon after it is complete, and so is a new champion."""
+    runs = Runs(settings)
+
+    def judge(own: Stop) -> None:
+        while not own.wait(every_s):
+            with suppress(LockedError):  # somebody asks for it by hand, who judges the same days
+                keep_drift(spark, settings, runs, datetime.now(UTC))
+
+    return alongside(judge, stop)
 
 
 def kept_drift(spark: SparkSession, settings: Settings) -> tuple[list[Standing], list[Row]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -19,13 +20,15 @@ from rich.console import Console
 
 from lakehouse import commits
 from lakehouse.clock import us_of
+from lakehouse.locks import writer_of
 from lakehouse.settings import Settings
+from lakehouse.streams import Stop
 from lakehouse.tables import GOLD_CART_SCORES, GOLD_MODEL_DRIFT, SILVER_EVENTS
 from lakehouse.values import frame_of_table
 from ml import train_purchase_intent as training_of_intent
 from ml.drift import OUTCOME, PSI
 from ml.drift_of_carts import COMPARED
-from ml.drift_table import DriftRow, keep_drift, kept_drift
+from ml.drift_table import DriftRow, judged_alongside, keep_drift, kept_drift
 from ml.features import SUMMARY
 from ml.gate import CHAMPION
 from ml.intent_registry import NAME as INTENT
@@ -119,7 +122,7 @@ def test_days_of_carts_are_judged_once_and_a_shifted_one_is_named(
     spark: SparkSession, copied: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status(copied, False, Console(width=250))
-    assert "not judged yet: run `lakehouse ml drift`" in capsys.readouterr().out
+    assert "not judged yet: `lakehouse up` does it" in capsys.readouterr().out
 
     first = kept(spark, copied)
     assert {row.model_name for row in first} == {INTENT} and {row.model_version for row in first} == {1}
@@ -259,3 +262,14 @@ def test_without_events_or_a_champion_it_says_why(spark: SparkSession, settings:
     commits.append_nothing(spark, SILVER_EVENTS, settings, {"clock_us": us_of(at(10) + timedelta(days=1, minutes=11))})
     rows = kept(spark, settings)
     assert rows == [] and "The input of run" in kept_drift(spark, settings)[0][1].said
+
+
+def test_beside_scores_it_is_kept_by_itself_and_lets_others_do_it_too(spark: SparkSession, settings: Settings) -> None:
+    stop, end_s = Stop(), time.monotonic() + 60
+    with judged_alongside(spark, settings, stop, every_s=0.01):
+        while commits.current_version(spark, GOLD_MODEL_DRIFT, settings) < 1:
+            assert not stop.is_set() and time.monotonic() < end_s
+            time.sleep(0.05)
+        with writer_of(("drift",), settings):
+            assert not stop.wait(0.5)
+    assert {each.said for each in kept_drift(spark, settings)[0]} == {"not judged yet: there is no champion"}
