@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from bronze.source import starting_offsets, wait_for_topics
 from lakehouse import commits
+from lakehouse.framing import is_framed, schema_id
 from lakehouse.offsets import Offsets
 from lakehouse.settings import Settings
 from lakehouse.tables import BRONZE_EVENTS
@@ -73,6 +75,9 @@ class Landing:
         return version
 
 
-def count_by_partition(rows: DataFrame) -> dict[tuple[str, int], int]:
-    counts = rows.groupBy("topic", "partition").count().collect()
-    return {(row["topic"], row["partition"]): row["count"] for row in counts}
+def count_by_partition(rows: DataFrame, settings: Settings) -> tuple[Counts, set[int]]:
+    """In: bronze rows. Out: how many there are, and the ids of the schemas of those that are Avro."""
+    ids = F.collect_set(F.when(is_framed(settings.unreadable_topic), schema_id()))
+    found = rows.groupBy("topic", "partition").agg(F.count("*").alias("rows"), ids.alias("schema_ids")).collect()
+    counts = {(row["topic"], row["partition"]): row["rows"] for row in found}
+    return counts, {each for row in found for each in row["schema_ids"]}

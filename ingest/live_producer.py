@@ -13,6 +13,7 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
+from ingest.event_wire import event_wire
 from ingest.producer import Headers, refuse_without_kafka, unreachable
 from lakehouse.kafka_access import for_kafka_python
 from lakehouse.settings import Settings
@@ -27,12 +28,14 @@ class LiveProducer:
     """Keeps the order of records of one key and bounds what waits in memory. Used by one thread.
 
     :param timeout_s: how long the broker may take to answer the first time, and at the end.
-    :raises ServiceError: the broker does not answer within `timeout_s`.
+    :raises ServiceError: the broker does not answer within `timeout_s`, or the schema registry does not.
+    :raises InputError: the schema registry refuses the schema of the events.
     """
 
     def __init__(self, settings: Settings, linger_ms: int = 5, timeout_s: float = 15.0) -> None:
         refuse_without_kafka(settings)
         self.settings, self.timeout_s = settings, timeout_s
+        self._on_wire = event_wire(settings)
         self._waiting: deque[tuple[Any, int]] = deque()  # the promise of each record, and its bytes
         self._waiting_bytes = 0
         try:
@@ -54,11 +57,11 @@ class LiveProducer:
             raise unreachable(self.settings, _said(error)) from None
 
     def send_batch(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
-        """Queue records, in order; waits while too much is queued.
+        """Queue events, in order and in the form of the wire; waits while too much is queued.
 
         :raises ServiceError: one cannot be sent, or one sent before could not be delivered.
         """
-        for key, value in zip(keys, values, strict=True):
+        for key, value in zip(keys, self._on_wire(values), strict=True):
             self._send(topic, key, value, [])
 
     def send(self, topic: str, key: bytes | None, value: bytes, headers: Headers | None = None) -> None:

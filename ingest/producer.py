@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException, Message
 
 from ingest.console import printable
 from ingest.csv_records import CsvRecord
+from ingest.event_wire import event_wire
 from lakehouse.errors import ServiceError, SettingError
 from lakehouse.kafka_access import what_may_be_wrong
 from lakehouse.producers import make_producer
@@ -45,7 +46,8 @@ def unreachable(settings: Settings, error: object) -> ServiceError:
 class RecordProducer(Protocol):
     """What sends records: in order per key, each failure raised as a ServiceError by this call or a later one."""
 
-    def send_batch(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None: ...
+    def send_batch(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
+        """Events, each a JSON object; on the wire they are what the setting `wire` says."""
 
     def send(self, topic: str, key: bytes | None, value: bytes, headers: Headers | None = None) -> None: ...
 
@@ -70,7 +72,8 @@ class EventProducer:
 
     :param transactional_id: records are then sent in transactions, and an older producer of the same id is fenced off.
     :param linger_ms: how long a record may wait for company.
-    :raises ServiceError: the broker does not answer within `timeout_s`.
+    :raises ServiceError: the broker does not answer within `timeout_s`, or the schema registry does not.
+    :raises InputError: the schema registry refuses the schema of the events.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class EventProducer:
     ) -> None:
         refuse_without_kafka(settings)
         self.settings, self.timeout_s = settings, timeout_s
+        self._on_wire = event_wire(settings)
         self._failed: list[str] = []
         self._queued_bytes = 0
         # A transaction reports its failures when it commits, and a callback would be in the way of a fatal one.
@@ -101,7 +105,8 @@ class EventProducer:
             raise unreachable(self.settings, error.args[0].str()) from None
 
     def send_batch(self, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
-        """Queue records in their order; waits while too much is queued."""
+        """Queue events in their order, in the form of the wire; waits while too much is queued."""
+        values = self._on_wire(values)
         for first in range(0, len(keys), CHUNK_ROWS):
             last = first + CHUNK_ROWS
             self._send_chunk(

@@ -68,7 +68,8 @@ def append(rows: DataFrame, table: Table, settings: Settings, note: Note) -> int
 def overwrite(rows: DataFrame, table: Table, settings: Settings, note: Note) -> int:
     """Replaces all rows in one commit, with the note in it; the versions before stay. Out: the version of the commit.
 
-    The rows must have the columns of the table, in its order. They may be read from an older version of it.
+    The rows must have the columns of the table, in its order, and may have more, which the table then gets. They may be
+    read from an older version of it.
     """
     if table.partition_by:
         # A folder's rows in one file, in their order: look-ups open few files.
@@ -76,7 +77,7 @@ def overwrite(rows: DataFrame, table: Table, settings: Settings, note: Note) -> 
         rows = rows.repartition(4 * cores, *table.partition_by)
         rows = rows.sortWithinPartitions(*table.partition_by, *table.skipping[:1])
     writer = rows.write.format("delta").mode("overwrite").option("userMetadata", json.dumps(note))
-    writer.save(table.path(settings))
+    writer.option("mergeSchema", "true").save(table.path(settings))
     return last_version(rows.sparkSession)
 
 

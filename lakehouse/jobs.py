@@ -46,7 +46,7 @@ def in_session(
     :param wait: for what the work needs, before Spark is started. Out: False: there is nothing to do.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    for noisy in ("kafka", "py4j"):
+    for noisy in ("httpx2", "kafka", "py4j"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     log = logging.getLogger("lakehouse")
     stop = Stop().listen()

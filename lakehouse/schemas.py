@@ -66,6 +66,20 @@ BRONZE_EVENTS = StructType(
     ]
 )
 
+BRONZE_SCHEMAS = StructType(
+    [
+        _column("schema_id", LongType(), "The registry's id of the schema, as Avro records begin with"),
+        _column("schema", StringType(), "The schema, in JSON, with all that it refers to"),
+        _column(
+            "subjects",
+            ArrayType(StringType()),
+            "Subject and version of it in the registry, such as store-events-value 3",
+            volatile=True,
+        ),
+        _column("seen_at", TimestampType(), "When the first record of it came (UTC)", volatile=True),
+    ]
+)
+
 SILVER_EVENTS = StructType(
     [
         _column(

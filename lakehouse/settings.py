@@ -50,6 +50,14 @@ class Settings(BaseSettings):
     kafka_retention_s: int = Field(7 * 86400, ge=60, description="How long the embedded broker keeps store events.")
     events_topic: str = Field("store-events", description="Topic of the raw events.")
     unreadable_topic: str = Field("store-events-unreadable", description="Topic of input that could not be read.")
+    wire: Literal["json", "avro"] = Field(
+        "json", description="How our producers write events: `json`, or `avro` with a schema registry."
+    )
+    registry_url: str = Field(
+        "", description="Schema registry with Confluent's API. Empty: there is none, and Avro is read by what is known."
+    )
+    registry_user: str = Field("", description="Who we are there.")
+    registry_password: SecretStr = Field(SecretStr(""), description="The password of that user.")
     gold_topic_prefix: str = Field("", description="Put before the names of gold's topics, such as `product-sales`.")
     postgres_dsn: SecretStr = Field(
         SecretStr(""), description="PostgreSQL that serves gold. Empty: the embedded one of the home folder."

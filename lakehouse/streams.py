@@ -26,6 +26,10 @@ Position = dict[str, Any]
 Step = Callable[[DataFrame, Position], None]
 
 
+class StoppedError(Exception):
+    """A step was told to stop while it waited for something. Its batch is taken again at the next start."""
+
+
 class Stop:
     """Set by SIGINT or SIGTERM: the running micro-batch is finished, then the stream ends."""
 
@@ -120,7 +124,7 @@ def run(
     The step gets the batch and the position in the source after it, as Spark writes it into its log of offsets.
     The checkpoint serves this run alone: where to start is known from the notes of the tables (lakehouse/commits.py).
 
-    :raises Exception: what the step raised, as it was.
+    :raises Exception: what the step raised, as it was, but for StoppedError.
     """
     folder = f"{settings.lake_url}/_checkpoints/{name}"
     delete_folder(source.sparkSession, folder)
@@ -154,9 +158,10 @@ def run(
             if stop.is_set() or enough.is_set():
                 break
     except StreamingQueryException:
-        if failures:
+        if not failures:
+            raise
+        if not isinstance(failures[0], StoppedError):
             raise failures[0] from None
-        raise
     finally:
         ending.set()
         with busy:  # What is begun is finished. Not held while the query is stopped, which waits for `feed` to return.

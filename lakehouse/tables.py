@@ -57,6 +57,13 @@ _PLACE = ("topic", "partition", "offset")
 BRONZE_EVENTS = Table(
     "bronze.events", schemas.BRONZE_EVENTS, "Kafka record", _PLACE, ("ingested_on",), skipping=("offset",)
 )
+BRONZE_SCHEMAS = Table(
+    "bronze.schemas",
+    schemas.BRONZE_SCHEMAS,
+    "Avro schema that records came with",
+    ("schema_id",),
+    skipping=("schema_id",),
+)
 SILVER_EVENTS = Table(
     "silver.events",
     schemas.SILVER_EVENTS,
@@ -175,6 +182,7 @@ PUBLISHED = (
 
 TABLES = (
     BRONZE_EVENTS,
+    BRONZE_SCHEMAS,
     SILVER_EVENTS,
     SILVER_DUPLICATES,
     SILVER_QUARANTINE,

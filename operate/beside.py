@@ -15,6 +15,7 @@ from lakehouse.revisions import in_revision
 from lakehouse.settings import Settings
 from lakehouse.streams import Position, Stop, follow_table, last_whole_version
 from lakehouse.tables import BRONZE_EVENTS, GOLD_PRODUCT_SALES, SILVER_EVENTS, Table
+from lakehouse.writer_schemas import WriterSchemas
 from operate import derived
 from operate.compare import SILVER, Comparison, broken_places, compare, derived_at, silver_at
 from operate.derived import carts_at, derived_tables
@@ -73,7 +74,7 @@ class SilverBeside:
 
     def __init__(self, spark: SparkSession, settings: Settings, say: Say) -> None:
         self._spark, self._settings, self._say = spark, settings, say
-        self._refinement = Refinement(spark, side_of(settings))
+        self._refinement = Refinement(spark, side_of(settings), WriterSchemas(spark, settings))
         self._done = 0
 
     @property

@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from bronze.land import Landing
 from bronze.records import bronze_rows
+from bronze.schemas import SeenSchemas
 from bronze.source import kafka_stream
 from gold.aggregate import Aggregation
 from gold.job import aggregate
@@ -41,6 +42,7 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
     with ThreadPoolExecutor() as pool:
         coming = pool.submit(Aggregation, spark, settings, topics)
         landing, refinement = Landing(spark, settings), Refinement(spark, settings)
+        schemas = SeenSchemas(spark, settings)
         aggregation = coming.result()
     quality = QualityLog(spark, settings)
     pulse = Pulse(settings)
@@ -52,6 +54,9 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
     def step(batch: DataFrame, end: Position) -> None:
         now, laps = landing.after_all_before(datetime.now(UTC)), Laps()
         judged = refinement.judge(bronze_rows(batch, now))
+        if judged.unknown_schemas and schemas.keep(judged.unknown_schemas, stop, pulse.waiting):
+            judged.release()
+            judged = refinement.judge(bronze_rows(batch, now))
         laps.end("judge")
         change = aggregation.revise(judged.purchases, refinement.version, now)
         laps.end("revise")

@@ -53,6 +53,11 @@ class Pulse:
         self._pulse |= {"running": True, "read": read}
         self._write()
 
+    def waiting(self, reason: str) -> None:
+        """The batch in work waits for the schema registry; with the next beat it does no longer."""
+        self._pulse["waiting_for"] = f"the schema registry: {reason}"
+        self._write()
+
     def beat(
         self, judged: Judged, change: Change, end: Position, steps_s: dict[str, float], warnings: list[str]
     ) -> None:
@@ -66,6 +71,7 @@ class Pulse:
         self._pulse["sales_published"] += len(change.rows)
         self._pulse |= {"read": end, "batch_s": round(sum(steps_s.values()), 3), "steps_s": steps_s}
         self._pulse["warnings"] = warnings
+        self._pulse.pop("waiting_for", None)
         self._write()
 
     def _write(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from rich.console import Console
 
+from bronze.schemas import SeenSchemas
 from lakehouse import commits
 from lakehouse.errors import InputError
 from lakehouse.manifests import refuse_unfinished
@@ -19,6 +20,7 @@ from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from lakehouse.tables import SILVER_EVENTS
 from lakehouse.wire import plain
+from lakehouse.writer_schemas import WriterSchemas
 from operate.lake import dicts_of, query
 from operate.pause import writers_paused
 from operate.show import print_rows
@@ -104,23 +106,39 @@ def replay(spark: SparkSession, settings: Settings, rule: str | None, dry_run: b
     What is still refused stays, with today's reasons. Again, it changes nothing. Gold counts what has come out as it
     counts late events.
 
+    The registry is asked again for schemas that it has denied; what it knows now is stored.
+
     :raises InputError: no such rule.
-    :raises LockedError: a writer of silver does not give way.
+    :raises LockedError: a writer of silver, or with a registry of bronze, does not give way.
+    :raises ServiceError: the registry cannot be asked.
     """
     _known(rule)
     refuse_unfinished(spark, settings)
+    known, seen = WriterSchemas(spark, settings), SeenSchemas(spark, settings)
     if dry_run:
-        judge = Judge(spark, settings, commits.last_note(spark, SILVER_EVENTS, settings))
-        return _replay(spark, settings, rule, judge.judge, judge.remember, say, stop)
-    with writers_paused(settings, ("silver",), "the replay of the quarantine", say):
-        refinement = Refinement(spark, settings)
+        judge = Judge(spark, settings, commits.last_note(spark, SILVER_EVENTS, settings), known)
+
+        def learn(ids: Collection[int]) -> bool:
+            found = seen.find(ids)
+            known.by_id |= {schema_id: schema.text for schema_id, schema in found.items()}
+            return bool(found)
+
+        return _replay(spark, settings, rule, judge.judge, learn, judge.remember, say, stop)
+    layers = ("bronze", "silver") if settings.registry_url else ("silver",)
+    with writers_paused(settings, layers, "the replay of the quarantine", say):
+        refinement = Refinement(spark, settings, known)
+
+        def store(ids: Collection[int]) -> bool:
+            found = seen.find(ids)
+            seen.store(found, datetime.now(UTC))
+            return bool(found)
 
         def settle(judged: Judged) -> None:
             now = datetime.now(UTC)
             if not replayed_rows(judged.records, now).isEmpty():
                 refinement.write_replayed(judged, now)
 
-        return _replay(spark, settings, rule, refinement.judge, settle, say, stop)
+        return _replay(spark, settings, rule, refinement.judge, store, settle, say, stop)
 
 
 def _replay(
@@ -128,11 +146,15 @@ def _replay(
     settings: Settings,
     rule: str | None,
     judge: Callable[[DataFrame], Judged],
+    learn: Callable[[Collection[int]], bool],
     settle: Callable[[Judged], None],
     say: Say,
     stop: Stop,
 ) -> Replay:
-    """In lots of `max_batch_rows`, each of which is committed before the next is judged."""
+    """In lots of `max_batch_rows`, each of which is committed before the next is judged.
+
+    :param learn: gets the ids of schemas that are not known; are some of them known now?
+    """
     refused = refused_records(spark, settings, rule)
     total, done = refused.count(), 0
     before: Counter[str] = Counter()
@@ -142,6 +164,9 @@ def _replay(
     while done < total and not stop.is_set():
         lot = after(refused, place, settings.max_batch_rows)
         judged = judge(lot)
+        if judged.unknown_schemas and learn(judged.unknown_schemas):
+            judged.release()
+            judged = judge(lot)
         columns = judged.records.select("first_seen_at", "topic", "partition", "offset", "old_reasons").toArrow()
         settle(judged)
         judged.release()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -27,14 +29,17 @@ EVENT = (
 )
 
 
-def read_records(records: DataFrame, settings: Settings) -> DataFrame:
+def read_records(records: DataFrame, settings: Settings, schemas: Mapping[int, str] | None = None) -> DataFrame:
     """Records as events or as refused.
 
     In: bronze rows. Out: one row per record: its columns, those of an event, and `reasons`, empty for an event; then
     `event_id` is set, and event_at, event_type, product_id, price and user_id are not null. `content_id` is the hash of
     what the record says, where the producer's own id, another than this hash, is its event_id.
+
+    :param schemas: those that Avro records may be read by, by their id in the registry; None: there are none.
     """
-    with_reasons = with_values(with_fields(records, settings.max_value_bytes)).withColumn("reasons", reasons(settings))
+    in_fields = with_fields(records, settings, schemas or {})
+    with_reasons = with_values(in_fields).withColumn("reasons", reasons(settings))
     with_hash = with_reasons.withColumn("content_hash", F.when(is_event(), content_hash()))
     own_id = F.when(is_event() & (F.col("own_id") != F.col("content_hash")), F.col("own_id"))
     ids = {

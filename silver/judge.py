@@ -13,12 +13,14 @@ from pyspark.sql import functions as F
 
 from lakehouse.clock import LIVE_WITHIN_US
 from lakehouse.commits import Note
+from lakehouse.framing import schema_id
 from lakehouse.handover import Purchase, as_purchases, is_purchase, purchase_columns
 from lakehouse.settings import Settings
 from lakehouse.values import frame_of_columns
+from lakehouse.writer_schemas import WriterSchemas
 from silver.events import read_records
 from silver.quality import Counts, count, null_mask
-from silver.rejects import CONFLICT
+from silver.rejects import CONFLICT, NO_SCHEMA
 from silver.rows import COPY, NEW, is_event
 from silver.seen import Event, SeenEvents
 
@@ -47,6 +49,7 @@ class Judged:
     :param purchases: those among them, to hand on to gold.
     :param newest: the newest of the new events; None of none.
     :param kafka_at_us: when Kafka had the last of the records.
+    :param unknown_schemas: ids of the schemas of Avro records which bronze.schemas does not have.
     """
 
     records: DataFrame
@@ -57,6 +60,7 @@ class Judged:
     counts: Counts
     newest: Moment | None
     kafka_at_us: int | None
+    unknown_schemas: frozenset[int]
 
     def release(self) -> None:
         self.held.unpersist()
@@ -66,10 +70,11 @@ class Judge:
     """Compares batches with the rules and with what silver.events has; writes nothing.
 
     :param note: the newest of silver.events.
+    :param schemas: what Avro records are read by.
     """
 
-    def __init__(self, spark: SparkSession, settings: Settings, note: Note) -> None:
-        self._settings = settings
+    def __init__(self, spark: SparkSession, settings: Settings, note: Note, schemas: WriterSchemas) -> None:
+        self._settings, self._schemas = settings, schemas
         clock_us = note.get("clock_us")
         self.clock = None if clock_us is None else Moment(clock_us, note.get("clock_lag_us", LIVE_WITHIN_US))
         self._seen = SeenEvents(spark, settings, clock_us, note.get("own_ids", 0))
@@ -81,7 +86,14 @@ class Judge:
 
     def judge(self, records: DataFrame) -> Judged:
         """In: bronze rows, none of which is in silver."""
-        held = read_records(records, self._settings).persist()
+        judged = self._judge(records)
+        if judged.unknown_schemas and self._schemas.take(judged.unknown_schemas):
+            judged.release()
+            judged = self._judge(records)
+        return judged
+
+    def _judge(self, records: DataFrame) -> Judged:
+        held = read_records(records, self._settings, self._schemas.by_id).persist()
         summary = _summary(held)
         candidates = _events(summary)
         known = self._seen.contents([event for event in candidates if event is not None])
@@ -108,6 +120,7 @@ class Judge:
             count(summary, accepted, conflicts, late_before_us),
             _newest(new),
             pc.max(summary["kafka_at_us"]).as_py(),
+            frozenset(pc.unique(summary["unknown_schema"].drop_null()).to_pylist()),
         )
 
     def clock_after(self, judged: Judged) -> Moment | None:
@@ -129,6 +142,9 @@ def _summary(records: DataFrame) -> pa.Table:
         "content_id",
         "reasons",
         null_mask().alias("nulls"),
+        F.when(~is_event() & F.arrays_overlap("reasons", F.array(*map(F.lit, NO_SCHEMA))), schema_id()).alias(
+            "unknown_schema"
+        ),
         *purchase_columns(),
         F.coalesce(is_event() & is_purchase(), F.lit(False)).alias("is_purchase"),
     )

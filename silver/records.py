@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, MapType, StringType
 
+from lakehouse.framing import is_framed, schema_id
 from lakehouse.schemas import PRICE
+from lakehouse.settings import Settings
+from silver import avro_values
 
 Columns = dict[str, Column]
 
@@ -41,29 +45,67 @@ _STRICT_JSON = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
 # The columns are made once a process: to name them to the JVM takes longer than to plan a small batch.
 
 
-def with_fields(records: DataFrame, max_value_bytes: int) -> DataFrame:
-    """Adds `size_bytes`, `is_utf8` and `fields`, the JSON object's members as text.
+def with_fields(records: DataFrame, settings: Settings, schemas: Mapping[int, str]) -> DataFrame:
+    """Adds `size_bytes`, `schema_id`, `has_schema`, `is_utf8` and `fields`, the members of the object as text.
 
-    In and out: one row per record. `fields` is null when the value is no JSON object, is not UTF-8, or is larger than
-    `max_value_bytes`. Empty text and JSON null are the same: no value.
+    In and out: one row per record. `fields` is null when the value is no JSON object and no Avro record whose schema is
+    known, is not UTF-8, or is larger than `max_value_bytes`. Empty text and null are the same: no value.
+
+    :param schemas: those that Avro records may be read by, by their id in the registry.
     """
-    sizes, objects, fields = _parsing(max_value_bytes)
-    return records.withColumns(sizes).withColumns(objects).withColumns(fields).drop(*objects)
+    for step in _parsing(settings.max_value_bytes, settings.unreadable_topic, tuple(sorted(schemas.items()))):
+        records = records.withColumns(step)
+    return records.drop("objects", "avro_fields", *map(_avro, schemas))
 
 
-@cache
-def _parsing(max_value_bytes: int) -> tuple[Columns, Columns, Columns]:
-    text = F.col("value").cast("string")
-    # Parsed alone, text after the object would pass unseen. As the first of two elements of an array it cannot.
-    in_array = F.concat(F.lit("["), text, F.lit(",{}]"))
-    objects = F.from_json(in_array, ArrayType(MapType(StringType(), StringType())), _STRICT_JSON)
+@lru_cache(maxsize=16)
+def _parsing(max_value_bytes: int, unreadable_topic: str, schemas: tuple[tuple[int, str], ...]) -> tuple[Columns, ...]:
+    json, is_ours = F.col("value").cast("string"), is_framed(unreadable_topic)
     is_small = F.col("size_bytes") <= max_value_bytes
-    is_wanted = F.col("is_utf8") & is_small & F.endswith(F.rtrim(text, F.lit(_SPACE)), F.lit("}"))
-    return (
-        {"size_bytes": F.octet_length("value"), "is_utf8": F.is_valid_utf8(text)},
+    has_schema = F.when(is_ours, schema_id().isin([each for each, _ in schemas])) if schemas else F.lit(False)
+    sizes = {
+        "size_bytes": F.octet_length("value"),
+        "is_utf8": F.is_valid_utf8(json) | is_ours,
+        "schema_id": F.when(is_ours, schema_id()),
+        "has_schema": F.coalesce(has_schema, F.lit(False)),
+    }
+    # Parsed alone, text after the object would pass unseen. As the first of two elements of an array it cannot.
+    in_array = F.concat(F.lit("["), json, F.lit(",{}]"))
+    objects = F.from_json(in_array, ArrayType(MapType(StringType(), StringType())), _STRICT_JSON)
+    is_json = F.col("schema_id").isNull() & F.endswith(F.rtrim(json, F.lit(_SPACE)), F.lit("}"))
+    is_wanted = F.col("is_utf8") & is_small & is_json
+    steps = (
+        sizes,
         {"objects": F.when(is_wanted, objects)},
         {"fields": F.when(F.size("objects") == 2, F.get("objects", F.lit(0)))},
     )
+    return (*steps, *_avro_parsing(is_small, dict(schemas)))
+
+
+def _avro_parsing(is_small: Column, schemas: Mapping[int, str]) -> tuple[Columns, ...]:
+    """What gives `fields` to the records of these schemas too."""
+    readable = {each: event for each, schema in schemas.items() if (event := avro_values.event_type(schema))}
+    if not readable:
+        return ()
+    decoded = {
+        _avro(each): F.when((F.col("schema_id") == each) & is_small, avro_values.decoded(schemas[each]))
+        for each in readable
+    }
+    found = [
+        F.when(avro_values.is_whole(_avro(each)), avro_values.fields(_avro(each), event))
+        for each, event in readable.items()
+    ]
+    are_utf8 = F.forall(F.map_values("avro_fields"), lambda text: F.coalesce(F.is_valid_utf8(text), F.lit(True)))
+    return (
+        decoded,
+        {"avro_fields": F.coalesce(*found)},
+        {"is_utf8": F.coalesce(are_utf8, "is_utf8")},
+        {"fields": F.coalesce("fields", F.when(F.col("is_utf8"), F.col("avro_fields")))},
+    )
+
+
+def _avro(schema_id: int) -> str:
+    return f"avro_{schema_id}"
 
 
 def with_values(records: DataFrame) -> DataFrame:

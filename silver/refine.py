@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from lakehouse import commits
 from lakehouse.settings import Settings
 from lakehouse.tables import SILVER_DUPLICATES, SILVER_EVENTS, SILVER_QUARANTINE, Table
+from lakehouse.writer_schemas import WriterSchemas
 from silver.judge import Judge, Judged
 from silver.rows import duplicate_rows, event_rows, quarantine_rows, replayed_rows
 
@@ -18,9 +19,11 @@ class Refinement:
 
     Making one takes back what a batch that died half-way left in the side tables: silver.events is written last and its
     notes say which versions of the others belong to it.
+
+    :param schemas: what Avro records are read by, where they are of another lake.
     """
 
-    def __init__(self, spark: SparkSession, settings: Settings) -> None:
+    def __init__(self, spark: SparkSession, settings: Settings, schemas: WriterSchemas | None = None) -> None:
         self._settings = settings
         commits.create_tables(spark, (SILVER_DUPLICATES, SILVER_QUARANTINE, SILVER_EVENTS), settings)
         note = commits.last_note(spark, SILVER_EVENTS, settings)
@@ -33,7 +36,7 @@ class Refinement:
             self._beside[table] = commits.current_version(spark, table, settings)
         self.version = commits.current_version(spark, SILVER_EVENTS, settings)
         self.note = note
-        self._judge = Judge(spark, settings, note)
+        self._judge = Judge(spark, settings, note, schemas or WriterSchemas(spark, settings))
 
     def judge(self, records: DataFrame) -> Judged:
         """In: bronze rows, none of which silver has. Reads the tables at most; writes nothing."""

@@ -14,6 +14,8 @@ from lakehouse.settings import Settings
 
 LONGEST_OWN_ID = 256
 CONFLICT = "conflict"
+NO_SCHEMA = ("unknown_schema", "no_registry")
+"""The rules that an Avro record breaks whose schema we do not have."""
 EVENT_TYPES = ("view", "cart", "remove_from_cart", "purchase")
 
 
@@ -27,8 +29,12 @@ class Rule:
 
 
 def _is_object(broken: Callable[[Settings], Column]) -> Callable[[Settings], Column]:
-    """Rules about fields speak only of JSON objects: another record breaks `not_json`, not them all."""
+    """Rules about fields speak only of objects: another record breaks `not_json` or one of Avro's, not them all."""
     return lambda settings: F.col("fields").isNotNull() & broken(settings)
+
+
+def _no_schema(is_broken: Callable[[Settings], bool]) -> Callable[[Settings], Column]:
+    return lambda settings: F.col("schema_id").isNotNull() & ~F.col("has_schema") & F.lit(is_broken(settings))
 
 
 def _missing(name: str) -> Rule:
@@ -69,9 +75,30 @@ RULES = (
         "The value is not one JSON object.",
         lambda settings: (
             F.col("fields").isNull()
+            & F.col("schema_id").isNull()
             & F.col("is_utf8")
             & F.col("size_bytes").between(1, settings.max_value_bytes)
             & (F.col("topic") != settings.unreadable_topic)
+        ),
+    ),
+    Rule(
+        NO_SCHEMA[0],
+        "It is Avro, and the schema registry denies the id of its schema.",
+        _no_schema(lambda settings: bool(settings.registry_url)),
+    ),
+    Rule(
+        NO_SCHEMA[1],
+        "It is Avro of a schema that is not in bronze.schemas, and no schema registry is set.",
+        _no_schema(lambda settings: not settings.registry_url),
+    ),
+    Rule(
+        "unreadable_avro",
+        "It cannot be read by the schema whose id it has.",
+        lambda settings: (
+            F.col("has_schema")
+            & F.col("fields").isNull()
+            & F.col("is_utf8")
+            & (F.col("size_bytes") <= settings.max_value_bytes)
         ),
     ),
     Rule(
