@@ -14,36 +14,14 @@ _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 
 def for_librdkafka(settings: Settings) -> dict[str, Any]:
     """Of confluent-kafka's clients."""
-    config: dict[str, Any] = {"bootstrap.servers": settings.kafka_bootstrap}
-    if settings.kafka_security_protocol == "PLAINTEXT":
-        return config
-    config["security.protocol"] = settings.kafka_security_protocol
-    if settings.kafka_has_login:
-        config |= {
-            "sasl.mechanism": settings.kafka_sasl_mechanism,
-            "sasl.username": settings.kafka_user,
-            "sasl.password": settings.kafka_password.get_secret_value(),
-        }
-    if settings.kafka_ca_file:
-        config["ssl.ca.location"] = settings.kafka_ca_file
-    return config
+    names = ("bootstrap.servers", "security.protocol", "ssl.ca.location")
+    return _named(settings, names, ("sasl.mechanism", "sasl.username", "sasl.password"))
 
 
 def for_kafka_python(settings: Settings) -> dict[str, Any]:
     """Of kafka-python's clients, as keyword arguments."""
-    config: dict[str, Any] = {"bootstrap_servers": settings.kafka_bootstrap.split(",")}
-    if settings.kafka_security_protocol == "PLAINTEXT":
-        return config
-    config["security_protocol"] = settings.kafka_security_protocol
-    if settings.kafka_has_login:
-        config |= {
-            "sasl_mechanism": settings.kafka_sasl_mechanism,
-            "sasl_plain_username": settings.kafka_user,
-            "sasl_plain_password": settings.kafka_password.get_secret_value(),
-        }
-    if settings.kafka_ca_file:
-        config["ssl_cafile"] = settings.kafka_ca_file
-    return config
+    names = ("bootstrap_servers", "security_protocol", "ssl_cafile")
+    return _named(settings, names, ("sasl_mechanism", "sasl_plain_username", "sasl_plain_password"))
 
 
 def for_java(settings: Settings) -> dict[str, str]:
@@ -77,6 +55,23 @@ def what_may_be_wrong(settings: Settings) -> str:
         names.append("CA_FILE")
     *others, last = (f"LAKEHOUSE_KAFKA_{name}" for name in names)
     return f"{', '.join(others)} or {last}" if others else last
+
+
+def _named(settings: Settings, names: tuple[str, str, str], login: tuple[str, str, str]) -> dict[str, Any]:
+    """:param names: what a client calls the brokers, the protocol and the file of authorities.
+    :param login: what it calls the mechanism, the user and the password.
+    """
+    brokers, protocol, authorities = names
+    config = {brokers: settings.kafka_bootstrap}
+    if settings.kafka_security_protocol == "PLAINTEXT":
+        return config
+    config[protocol] = settings.kafka_security_protocol
+    if settings.kafka_has_login:
+        password = settings.kafka_password.get_secret_value()
+        config |= dict(zip(login, (settings.kafka_sasl_mechanism, settings.kafka_user, password), strict=True))
+    if settings.kafka_ca_file:
+        config[authorities] = settings.kafka_ca_file
+    return config
 
 
 def _quoted(text: str) -> str:

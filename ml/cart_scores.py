@@ -111,7 +111,7 @@ class CartScores:
             self._note = commits.last_note(self._spark, GOLD_CART_SCORES, self._settings)
             self._publish()
         upto = commits.current_version(self._spark, SILVER_EVENTS, self._settings)
-        clock = store_read(commits.last_note(self._spark, SILVER_EVENTS, self._settings)) if upto >= 0 else None
+        clock = store_read(commits.last_note(self._spark, SILVER_EVENTS, self._settings))
         if clock is None or upto == self._read:
             return None
         since_at = clock - timedelta(seconds=self._rules.horizon_s) + _MOMENT

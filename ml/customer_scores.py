@@ -86,7 +86,7 @@ class CustomerScores:
         if self._clock_s() < self._due_s and not is_new:
             return None
         upto = commits.current_version(self._spark, SILVER_EVENTS, self._settings)
-        clock = store_read(commits.last_note(self._spark, SILVER_EVENTS, self._settings)) if upto >= 0 else None
+        clock = store_read(commits.last_note(self._spark, SILVER_EVENTS, self._settings))
         if clock is None:
             return None
         read: commits.Note = {"silver_version": upto, "cut_off_us": us_of(clock + _MOMENT), "rebuild": self._rebuild()}

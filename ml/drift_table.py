@@ -153,7 +153,7 @@ def _judged(
 ) -> Iterator[Judged]:
     """:raises TableError: no day is complete."""
     silver_version = commits.current_version(spark, SILVER_EVENTS, settings)
-    clock_us = commits.last_note(spark, SILVER_EVENTS, settings).get("clock_us") if silver_version >= 0 else None
+    clock_us = commits.last_note(spark, SILVER_EVENTS, settings).get("clock_us")
     if clock_us is None:
         raise TableError("silver.events has no events")
     known_at = at_us(clock_us) - timedelta(seconds=settings.late_s)

@@ -56,7 +56,7 @@ def newest_origin(spark: SparkSession, settings: Settings) -> Origin:
     :raises TableError: there is none, or it is empty.
     """
     found = commits.current_version(spark, SILVER_EVENTS, settings)
-    clock_us = commits.last_note(spark, SILVER_EVENTS, settings).get("clock_us") if found >= 0 else None
+    clock_us = commits.last_note(spark, SILVER_EVENTS, settings).get("clock_us")
     if clock_us is None:
         raise TableError(
             f"silver.events in {settings.lake_url} has no events.", "events to learn from", "run `lakehouse up` first"

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -265,11 +266,15 @@ def test_without_events_or_a_champion_it_says_why(spark: SparkSession, settings:
 
 
 def test_beside_scores_it_is_kept_by_itself_and_lets_others_do_it_too(spark: SparkSession, settings: Settings) -> None:
-    stop, end_s = Stop(), time.monotonic() + 60
-    with judged_alongside(spark, settings, stop, every_s=0.01):
-        while commits.current_version(spark, GOLD_MODEL_DRIFT, settings) < 1:
-            assert not stop.is_set() and time.monotonic() < end_s
-            time.sleep(0.05)
-        with writer_of(("drift",), settings):
+    stop = Stop()
+    with ExitStack() as somebody_else:
+        somebody_else.enter_context(writer_of(("drift",), settings))
+        with judged_alongside(spark, settings, stop, every_s=0.01):
             assert not stop.wait(0.5)
+            assert commits.current_version(spark, GOLD_MODEL_DRIFT, settings) == -1
+            somebody_else.close()
+            end_s = time.monotonic() + 60
+            while commits.current_version(spark, GOLD_MODEL_DRIFT, settings) < 1:
+                assert not stop.is_set() and time.monotonic() < end_s
+                time.sleep(0.05)
     assert {each.said for each in kept_drift(spark, settings)[0]} == {"not judged yet: there is no champion"}
