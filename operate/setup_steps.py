@@ -39,7 +39,7 @@ class Setup:
 
     def is_done(self) -> bool:
         made = [self.python, self.wrapper / "bin" / "java", self.pyspark / "conf" / "spark-env.sh"]
-        made += [self.jars / name for name in jars.pins()]
+        made += [self.jars / name for name in jars.pins(jars.SETUP)]
         if not self.stamp.is_file() or not all(path.exists() for path in made):
             return False
         return self.stamp.read_text(encoding="utf-8") == self.fingerprint()
@@ -124,8 +124,7 @@ class Setup:
         java.write_wrapper(self.wrapper, home, trust if is_ours and trust.exists() else None)
 
     def fetch_jars(self) -> None:
-        ivy = next((self.pyspark / "jars").glob("ivy-*.jar"))
-        jars.fetch(self.jars, self.wrapper, ivy, lambda command: self.run(*command))
+        jars.fetch(self.jars, self.wrapper, jars.ivy_of(self.pyspark), lambda command: self.run(*command))
 
     def configure_spark(self) -> None:
         spark_conf.write(self.venv, self.pyspark, self.wrapper, self.jars)
