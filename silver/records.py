@@ -45,25 +45,37 @@ def with_fields(records: DataFrame, max_value_bytes: int) -> DataFrame:
     """Adds `size_bytes`, `is_utf8` and `fields`, the JSON object's members as text.
 
     In and out: one row per record. `fields` is null when the value is no JSON object, is not UTF-8, or is larger than
-    `max_value_bytes`. Empty text and JSON null are the same: no value.
+    `max_value_bytes`. Empty text and JSON null are the same: no value. An object of exactly `schema` and `payload` is
+    what Kafka Connect makes of another unless it is told not to: the members are those of its payload.
     """
-    sizes, objects, fields = _parsing(max_value_bytes)
-    return records.withColumns(sizes).withColumns(objects).withColumns(fields).drop(*objects)
+    sizes, objects, unwrapped, fields = _parsing(max_value_bytes)
+    return records.withColumns(sizes).withColumns(objects).withColumns(unwrapped).withColumns(fields).drop(*objects)
 
 
 @cache
-def _parsing(max_value_bytes: int) -> tuple[Columns, Columns, Columns]:
+def _parsing(max_value_bytes: int) -> tuple[Columns, ...]:
     text = F.col("value").cast("string")
-    # Parsed alone, text after the object would pass unseen. As the first of two elements of an array it cannot.
-    in_array = F.concat(F.lit("["), text, F.lit(",{}]"))
-    objects = F.from_json(in_array, ArrayType(MapType(StringType(), StringType())), _STRICT_JSON)
+    first = F.get("objects", F.lit(0))
+    payload = F.try_element_at(first, F.lit("payload"))
     is_small = F.col("size_bytes") <= max_value_bytes
     is_wanted = F.col("is_utf8") & is_small & F.endswith(F.rtrim(text, F.lit(_SPACE)), F.lit("}"))
     return (
         {"size_bytes": F.octet_length("value"), "is_utf8": F.is_valid_utf8(text)},
-        {"objects": F.when(is_wanted, objects)},
-        {"fields": F.when(F.size("objects") == 2, F.get("objects", F.lit(0)))},
+        {"objects": F.when(is_wanted, _parsed(text))},
+        {"objects": F.when(_is_wrapped(first), _parsed(payload)).otherwise(F.col("objects"))},
+        {"fields": F.when(F.size("objects") == 2, first)},
     )
+
+
+def _parsed(text: Column) -> Column:
+    # Parsed alone, text after the object would pass unseen. As the first of two elements of an array it cannot.
+    in_array = F.concat(F.lit("["), text, F.lit(",{}]"))
+    return F.from_json(in_array, ArrayType(MapType(StringType(), StringType())), _STRICT_JSON)
+
+
+def _is_wrapped(first: Column) -> Column:
+    is_pair = (F.size("objects") == 2) & (F.size(first) == 2)
+    return is_pair & F.array_contains(F.map_keys(first), "schema") & F.array_contains(F.map_keys(first), "payload")
 
 
 def with_values(records: DataFrame) -> DataFrame:
