@@ -76,6 +76,9 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="How the live page reads PostgreSQL. Empty: as `bi`, the server given or embedded.",
     )
+    connect_url: str = Field("", description="Kafka Connect's REST interface. Empty: there is none.")
+    connect_user: str = Field("", description="Who we are there. Empty: it asks for no login.")
+    connect_password: SecretStr = Field(SecretStr(""), description="The password of that user.")
     mlflow_tracking_uri: str = Field(
         "", description="MLflow that keeps runs and models. Empty: the embedded one of the home folder."
     )

@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     rebuild.add_argument("layer", choices=["silver", "gold"])
     rebuild.add_argument("--dry-run", action="store_true", help="build and compare with the tables in force, then stop")
     _add_ingest(commands, common)
+    _add_connect(commands, common, readable)
     _add_ml(commands, common)
     _add_bench(commands, common)
     return parser
@@ -146,6 +147,20 @@ def _add_ingest(commands: argparse._SubParsersAction, common: argparse.ArgumentP
         ("produce", "ingest.produce", "a live stream into Kafka at a rate"),
         ("generate", "ingest.csv_files", "a synthetic history as CSV files"),
     )
+
+
+def _add_connect(
+    commands: argparse._SubParsersAction, common: argparse.ArgumentParser, readable: argparse.ArgumentParser
+) -> None:
+    connect = commands.add_parser("connect", help="Connectors of Kafka Connect: create, change, see how they are.")
+    ways = connect.add_subparsers(title="ways", required=True, metavar="WAY")
+    applied = ways.add_parser("apply", parents=[common], help="make connectors be as their files say, and run")
+    applied.add_argument("files", type=Path, nargs="*", metavar="FILE", help="JSON (all of deploy/connect)")
+    applied.set_defaults(command=_connect_apply)
+    shown = ways.add_parser("status", parents=[common, readable], help="connectors and tasks, and what has failed")
+    shown.set_defaults(command=_connect_status)
+    for way in (applied, shown):
+        way.add_argument("--url", help="of Connect's REST interface (LAKEHOUSE_CONNECT_URL)")
 
 
 def _add_ml(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
@@ -306,6 +321,22 @@ def _quarantine_replay(given: argparse.Namespace, settings: Settings, console: C
     with spark_session("storefront replay", settings) as spark:
         done = replay(spark, settings, given.rule, given.dry_run, _on_stderr, stop)
     return show_replay(done, given.dry_run, given.json, console)
+
+
+def _connect_apply(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from operate.connect import apply
+
+    return apply(given.files, _at_connect(given, settings), console)
+
+
+def _connect_status(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from operate.connect import status
+
+    return status(_at_connect(given, settings), given.json, console)
+
+
+def _at_connect(given: argparse.Namespace, settings: Settings) -> Settings:
+    return settings if given.url is None else settings.model_copy(update={"connect_url": given.url})
 
 
 def _rebuild(given: argparse.Namespace, settings: Settings, console: Console) -> int:

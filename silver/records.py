@@ -49,7 +49,9 @@ def with_fields(records: DataFrame, settings: Settings, schemas: Mapping[int, st
     """Adds `size_bytes`, `schema_id`, `has_schema`, `is_utf8` and `fields`, the members of the object as text.
 
     In and out: one row per record. `fields` is null when the value is no JSON object and no Avro record whose schema is
-    known, is not UTF-8, or is larger than `max_value_bytes`. Empty text and null are the same: no value.
+    known, is not UTF-8, or is larger than `max_value_bytes`. Empty text and null are the same: no value. A JSON object
+    of exactly `schema` and `payload` is what Kafka Connect makes of another unless it is told not to: the members are
+    those of its payload.
 
     :param schemas: those that Avro records may be read by, by their id in the registry.
     """
@@ -69,15 +71,15 @@ def _parsing(max_value_bytes: int, unreadable_topic: str, schemas: tuple[tuple[i
         "schema_id": F.when(is_ours, schema_id()),
         "has_schema": F.coalesce(has_schema, F.lit(False)),
     }
-    # Parsed alone, text after the object would pass unseen. As the first of two elements of an array it cannot.
-    in_array = F.concat(F.lit("["), json, F.lit(",{}]"))
-    objects = F.from_json(in_array, ArrayType(MapType(StringType(), StringType())), _STRICT_JSON)
+    first = F.get("objects", F.lit(0))
+    payload = F.try_element_at(first, F.lit("payload"))
     is_json = F.col("schema_id").isNull() & F.endswith(F.rtrim(json, F.lit(_SPACE)), F.lit("}"))
     is_wanted = F.col("is_utf8") & is_small & is_json
     steps = (
         sizes,
-        {"objects": F.when(is_wanted, objects)},
-        {"fields": F.when(F.size("objects") == 2, F.get("objects", F.lit(0)))},
+        {"objects": F.when(is_wanted, _parsed(json))},
+        {"objects": F.when(_is_wrapped(first), _parsed(payload)).otherwise(F.col("objects"))},
+        {"fields": F.when(F.size("objects") == 2, first)},
     )
     return (*steps, *_avro_parsing(is_small, dict(schemas)))
 
@@ -106,6 +108,17 @@ def _avro_parsing(is_small: Column, schemas: Mapping[int, str]) -> tuple[Columns
 
 def _avro(schema_id: int) -> str:
     return f"avro_{schema_id}"
+
+
+def _parsed(text: Column) -> Column:
+    # Parsed alone, text after the object would pass unseen. As the first of two elements of an array it cannot.
+    in_array = F.concat(F.lit("["), text, F.lit(",{}]"))
+    return F.from_json(in_array, ArrayType(MapType(StringType(), StringType())), _STRICT_JSON)
+
+
+def _is_wrapped(first: Column) -> Column:
+    is_pair = (F.size("objects") == 2) & (F.size(first) == 2)
+    return is_pair & F.array_contains(F.map_keys(first), "schema") & F.array_contains(F.map_keys(first), "payload")
 
 
 def with_values(records: DataFrame) -> DataFrame:

@@ -15,6 +15,7 @@ from operate.cli import command_names
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DASHBOARDS_PAGE = ROOT / "dashboards" / "README.md"
+DEPLOY_PAGE = ROOT / "deploy" / "README.md"
 TABLES_PAGE = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
 
 
@@ -47,6 +48,7 @@ def test_every_command_is_documented() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "CONTRIBUTING.md", DASHBOARDS_PAGE]:
+    others = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", DASHBOARDS_PAGE, DEPLOY_PAGE]
+    for page in [*(ROOT / "docs").rglob("*.md"), *others]:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
