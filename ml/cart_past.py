@@ -84,7 +84,7 @@ def events_since(events: DataFrame, users: DataFrame, past: Past) -> DataFrame:
     few = F.broadcast(users)
     since = events.where(F.col("event_on") >= F.lit(past.until_at.date())).join(few, "user_id", how="left_semi")
     sessions = F.broadcast(since.select(_session().alias("session")).distinct())
-    found = past.days.join(sessions, "session", how="left_semi").toArrow().to_pydict()
+    found = sessions.join(past.days, "session").toArrow().to_pydict()  # in the session that these events are of
     if not found["event_on"]:
         return since
     is_older = F.col("event_on").isin(sorted(set(found["event_on"]))) & _session().isin(sorted(set(found["session"])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -32,6 +32,7 @@ from lakehouse.topics import Row
 from lakehouse.wire import to_json
 from ml import intent_registry
 from ml.cart_columns import FEATURES
+from ml.cart_days import Days
 from ml.cart_events import CartRules
 from ml.cart_features import open_carts
 from ml.cart_products import product_facts
@@ -297,26 +298,58 @@ def test_after_a_rebuild_customers_are_scored_anew_and_carts_stay_as_they_were(s
         store.lake.assert_published(table)
 
 
-def test_a_backlog_is_gone_through_for_what_is_still_open(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rounds_go_on_by_the_day_before_while_a_new_day_is_prepared(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Commit after commit of other days, as when files are replayed: each round is of another day."""
-    seconds = iter((0.0, 10.0, 15.0, 20.0, 30.0))
-    scores = CartScores(store.spark, store.settings, store.topic, clock_s=lambda: next(seconds))
+    beside = list[Callable[[], None]]()
+    days = Days(store.spark, store.settings, CartRules(), lambda: 0.0, beside.append)
+    scores = CartScores(store.spark, store.settings, store.topic, days)
     champion = Champion(INTENT, 1, intent_model(1).classifier)
+
+    def scored() -> int:
+        found = scores.round(champion)
+        assert found is not None
+        return found[0]
+
     store.grow(0, 2.5)
-    found = scores.round(champion)
-    assert found is not None and found[0] > 40
+    assert scored() > 40 and not beside  # the first day is waited for
     store.grow(2.5, 3.5)
-    assert scores.round(champion) is None  # it took 10 s to prepare a day: it rests for as long
+    assert scored() > 40 and len(beside) == 1
     store.grow(3.5, 5.0)
-    found = scores.round(champion)
-    assert found is not None and found[1] == 3
-    opened = {row["opened_at"] for row in store.rows(GOLD_CART_SCORES).values()}
-    assert min(opened) > at(1.5) and not any(at(2.5) <= each <= at(4.0) for each in opened)
+    assert scored() > 40 and len(beside) == 1  # one at a time
+    beside.pop()()
     monkeypatch.setattr("ml.cart_scores._MOST_COMMITS", 0)  # the log has too many to be read
     store.grow(5.0, 5.1)
-    found = scores.round(champion)
-    assert found is not None and 0 < found[0] < 10
+    assert 0 < scored() < 10
+    openings = open_carts(store.events, product_facts(store.events, CartRules(), at(6)), CartRules(), at(6))
+    opened_at = [each for each in openings.toArrow()["cut_off_at"].to_pylist() if at(1.5) < each < at(5.1)]
+    in_time = [each for each in opened_at if not at(3.5) <= each <= at(4.0)]  # those were never seen while open
+    assert sorted(row["opened_at"] for row in store.rows(GOLD_CART_SCORES).values()) == sorted(in_time)
     store.lake.assert_published(GOLD_CART_SCORES)
+
+
+def test_a_day_that_cannot_be_prepared_ends_the_round_that_asks_for_it(store: Store) -> None:
+    beside = list[Callable[[], None]]()
+    days = Days(store.spark, store.settings, CartRules(), lambda: 0.0, beside.append)
+    store.grow(0, 2.5)
+    before = days.at(at(1), 1, at(2.5))
+    assert days.at(at(2), 99, at(3.5)) is before
+    beside.pop()()
+    with pytest.raises(Exception, match="99"):
+        days.at(at(2), 1, at(3.5))
+
+
+def test_a_day_is_prepared_at_once_for_a_clock_that_went_back_and_rests_in_between(store: Store) -> None:
+    seconds, beside = iter((0.0, 10.0, 15.0, 20.0, 20.0, 24.0, 25.0, 26.0)), list[Callable[[], None]]()
+    days = Days(store.spark, store.settings, CartRules(), lambda: next(seconds), beside.append)
+    store.grow(0, 4.5)
+    assert days.at(at(2), 1, at(4.5)).until_at == at(2)
+    assert days.at(at(3), 1, at(4.5)).until_at == at(2) and not beside  # it took 10 s: it rests until 20
+    assert days.at(at(3), 1, at(4.5)).until_at == at(2) and len(beside) == 1
+    beside.pop()()
+    assert days.at(at(3), 1, at(4.5)).until_at == at(3)
+    assert days.at(at(1), 1, at(2.5)).until_at == at(1)
 
 
 def test_without_a_champion_no_spark_is_started_and_nothing_is_written(store: Store, registry: Registry) -> None:
