@@ -13,15 +13,16 @@ import json
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import Message
 from rich.console import Console
 
 from bench.latency import say_on_stderr
 from bench.measure import seconds as seconds_of
 from bench.open_loop import Follower, Load
-from bench.reader import consumer_from_the_start
+from bench.reader import TableReader
 from bench.store_reader import StoreReader
 from bench.testbed import fresh_stack
 from bench.usage import Usage
@@ -81,7 +82,7 @@ def _measure(stack: Stack, load: Load, say: Say) -> dict[str, Any]:
     settings = stack.settings
     shown, served, usage = Alerts(), Alerts(), Usage(settings)
     store = StoreReader(settings.postgres_dsn.get_secret_value(), served, GOLD_ABANDONED_CARTS)
-    reader = AlertReader(settings, shown)
+    reader = TableReader(settings, GOLD_ABANDONED_CARTS, partial(tell, shown))
     try:
         follow = Follower(stack, reader, store, usage, load, (), say)
         since_s, until_s = follow.through()
@@ -181,37 +182,6 @@ class Alerts:
         if is_newer:
             self._revisions[session_key] = revision
         return is_newer
-
-
-class AlertReader:
-    """Reads abandoned-carts and tells `alerts`, and counts the events, both from the beginning.
-
-    :param sent: events read so far. :param first_at_s: when Kafka had the first one, in seconds since 1970; 0 before.
-    """
-
-    def __init__(self, settings: Settings, alerts: Alerts) -> None:
-        self._alerts, self._carts_topic = alerts, GOLD_ABANDONED_CARTS.topic(settings)
-        self._consumer = consumer_from_the_start(settings, settings.events_topic, self._carts_topic)
-        self.sent, self.first_at_s = 0, 0.0
-
-    def read(self, timeout_s: float) -> None:
-        """Takes in what has come, each record with the time at which it came."""
-        record = self._consumer.poll(timeout_s)
-        while record is not None:
-            self._take(record, time.time())
-            record = self._consumer.poll(0)
-
-    def _take(self, record: Message, now_s: float) -> None:
-        if record.error() is not None:
-            raise KafkaException(record.error())
-        if record.topic() == self._carts_topic:
-            tell(self._alerts, record, now_s)
-            return
-        self.first_at_s = self.first_at_s or record.timestamp()[1] / 1000
-        self.sent += 1
-
-    def close(self) -> None:
-        self._consumer.close()
 
 
 def tell(alerts: Alerts, record: Message, at_s: float) -> None:

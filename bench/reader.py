@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from bench.measure import Payments
 from lakehouse.kafka_access import for_librdkafka
 from lakehouse.settings import Settings
-from lakehouse.tables import GOLD_PRODUCT_SALES
+from lakehouse.tables import GOLD_PRODUCT_SALES, Table
 
 
 def consumer_from_the_start(settings: Settings, *topics: str) -> Consumer:
@@ -49,6 +50,37 @@ class TopicReader:
         self.sent += 1
         for payments in (self._payments, *self._others):
             payments.paid(value, kafka_at_s)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+class TableReader:
+    """Reads a table's topic and tells what it reads to `take`, and counts the events, both from the beginning.
+
+    :param sent: events read so far. :param first_at_s: when Kafka had the first one, in seconds since 1970; 0 before.
+    """
+
+    def __init__(self, settings: Settings, table: Table, take: Callable[[Message, float], None]) -> None:
+        self._take, self._topic = take, table.topic(settings)
+        self._consumer = consumer_from_the_start(settings, settings.events_topic, self._topic)
+        self.sent, self.first_at_s = 0, 0.0
+
+    def read(self, timeout_s: float) -> None:
+        """Takes in what has come, each record with the time at which it came."""
+        record = self._consumer.poll(timeout_s)
+        while record is not None:
+            self._read(record, time.time())
+            record = self._consumer.poll(0)
+
+    def _read(self, record: Message, now_s: float) -> None:
+        if record.error() is not None:
+            raise KafkaException(record.error())
+        if record.topic() == self._topic:
+            self._take(record, now_s)
+            return
+        self.first_at_s = self.first_at_s or record.timestamp()[1] / 1000
+        self.sent += 1
 
     def close(self) -> None:
         self._consumer.close()
