@@ -29,16 +29,23 @@ def _folder_of_its_own(_no_outside_settings: None, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _nothing_kept_in_the_jvm() -> Iterator[None]:
-    """Delta keeps the newest snapshot of each table, a plan with all its rules, for an hour: those of hundreds of
-    lakes fill the JVM that all tests share.
+@pytest.fixture(autouse=True)
+def _no_snapshots_of_other_tests() -> Iterator[None]:
+    """Delta keeps the newest snapshot of each table, a plan with all its rules and the session that it was made in, for
+    an hour: those of hundreds of lakes fill the JVM that all tests share.
     """
     yield
     session = SparkSession.getActiveSession()
     if session is not None and session.sparkContext._jvm is not None:
-        session.catalog.clearCache()
         session.sparkContext._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_frames_of_other_modules() -> Iterator[None]:
+    yield
+    session = SparkSession.getActiveSession()
+    if session is not None:
+        session.catalog.clearCache()
 
 
 @pytest.fixture
