@@ -13,8 +13,8 @@ setup:  ## install everything into .venv (a few minutes the first time, then at 
 demo: setup  ## the whole lakehouse on a generated stream; MINUTES=2 RATE=300 or FILES=path/to/csvs
 	@$(BIN)/lakehouse demo $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE)) $(if $(FILES),--files $(FILES))
 
-test: setup  ## all tests but the long ones, in two halves side by side
-	@$(BIN)/python -m tests -m 'not long' --durations=15 $(ARGS)
+test: setup  ## all tests, the quick ones first
+	@$(BIN)/python -m pytest tests/unit tests/spark tests/flow tests/services -m 'not long' --durations=15 $(ARGS)
 
 lint: setup  ## ruff and mypy
 	@$(BIN)/ruff check .
