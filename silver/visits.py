@@ -285,6 +285,10 @@ class Visits:
     def _build(self) -> None:
         """All at once: of a lake that has had no sessions yet."""
         version = commits.current_version(self._spark, SILVER_EVENTS, self._settings)
+        if version == 0:  # was just made
+            self._note = _note(self._settings, version, 0)
+            commits.append_nothing(self._spark, SILVER_SESSIONS, self._settings, self._note)
+            return
         events = commits.read_table(self._spark, SILVER_EVENTS, self._settings, version)
         rows = in_revision(sessions(events, self._settings), SILVER_SESSIONS, 1, datetime.now(UTC))
         self._note = _note(self._settings, version, 1)

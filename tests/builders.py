@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pyspark.sql import DataFrame, SparkSession
 
 from lakehouse.schemas import BRONZE_EVENTS
+from lakehouse.values import frame_of_rows
 
 TOPIC = "store-events"
 INGESTED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -101,8 +102,5 @@ def records(values: Iterable[Fields | bytes | None], *, first_offset: int = 0, p
 
 def bronze_frame(spark: SparkSession, rows: Iterable[Record]) -> DataFrame:
     """The records as rows of bronze.events."""
-    tuples = [
-        (row.key, row.value, None, row.topic, row.partition, row.offset, row.kafka_at, INGESTED_AT, INGESTED_AT.date())
-        for row in rows
-    ]
-    return spark.createDataFrame(tuples, BRONZE_EVENTS)
+    ingested = {"headers": None, "ingested_at": INGESTED_AT, "ingested_on": INGESTED_AT.date()}
+    return frame_of_rows(spark, [row._asdict() | ingested for row in rows], BRONZE_EVENTS)

@@ -34,7 +34,7 @@ from lakehouse.topics import key_of as row_key
 from silver.quality import QualityLog
 from silver.refine import Refinement
 from silver.visits import Visits
-from tests.builders import INGESTED_AT, Record, bronze_frame
+from tests.builders import INGESTED_AT, Fields, Record, bronze_frame, records
 
 Place = tuple[str, int, int]
 SILVER = (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE)
@@ -92,6 +92,7 @@ class WhenRead(Stop):
 class Lake:
     def __init__(self, spark: SparkSession, settings: Settings, topic: FakeTopic | None = None) -> None:
         self.spark, self.settings, self.topic = spark, settings, topic or FakeTopic()
+        self._refinement: Refinement | None = None
         commits.create_tables(spark, (BRONZE_EVENTS,), settings)
 
     def land(self, records: Iterable[Record], ingested_at: datetime = INGESTED_AT) -> int:
@@ -109,6 +110,13 @@ class Lake:
         quality = QualityLog(self.spark, self.settings)
         silver.job.refine(self.spark, self.settings, refinement, quality, Stop(), once=True)
         return refinement
+
+    def put(self, values: list[Fields], first_offset: int) -> None:
+        """One commit of silver, by its step: for tests of what comes after it, which need no bronze and no stream."""
+        self._refinement = refinement = self._refinement or Refinement(self.spark, self.settings)
+        judged = refinement.judge(bronze_frame(self.spark, records(values, first_offset=first_offset)))
+        refinement.write(judged, refinement.read_version + 1, INGESTED_AT)
+        judged.release()
 
     def aggregate(self, aggregation: Aggregation | None = None) -> Aggregation:
         """Gold reads all that silver has. Without an aggregation, as a process that was just started."""

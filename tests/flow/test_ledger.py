@@ -24,7 +24,7 @@ from lakehouse.tables import (
     Table,
 )
 from operate.rebuild import rebuild
-from tests.builders import Fields, event, purchase, records, some_events
+from tests.builders import event, purchase, some_events
 from tests.flow.steps import FakeTopic, Lake
 from tests.flow.test_crashes import Crash, Crashing
 from tests.gold_by_hand import SQL, by_hand, columns_of, ordered
@@ -40,31 +40,26 @@ def assert_right(lake: Lake, *tables: Table) -> None:
         lake.assert_published(table)
 
 
-def fed(lake: Lake, values: list[Fields], first_offset: int) -> None:
-    lake.land_later(records(values, first_offset=first_offset))
-    lake.refine()
-
-
 # Over 30 s: each round commits and reads back nine tables.
 def test_rounds_make_what_a_calculation_apart_finds_whatever_the_batches(lake: Lake) -> None:
     values = some_events(1, 90)
     ledger, aggregation = Ledger(lake.spark, lake.settings, lake.topic), None
     for start, end in ((0, 60), (30, 90)):  # 30 come twice
-        fed(lake, values[start:end], 100 * start)
+        lake.put(values[start:end], 100 * start)
         aggregation = lake.aggregate(aggregation)
         lake.keep(ledger)
     assert_right(lake)
     versions, published = versions_of(lake), len(lake.topic.by_table[GOLD_ORDERS])
-    fed(lake, values[:10], 90_000)
+    lake.put(values[:10], 90_000)
     lake.keep(ledger)
     assert (versions_of(lake), len(lake.topic.by_table[GOLD_ORDERS])) == (versions, published), "copies change nothing"
 
 
 def test_only_what_changes_gets_a_revision(lake: Lake, only: Callable[..., None]) -> None:
     only(GOLD_ORDERS, GOLD_CUSTOMER_VALUE)
-    fed(lake, [purchase(user_id=1, price="1.00"), purchase(user_id=2, price="2.00", product_id=7)], 0)
+    lake.put([purchase(user_id=1, price="1.00"), purchase(user_id=2, price="2.00", product_id=7)], 0)
     ledger = lake.keep()
-    fed(lake, [purchase(user_id=2, price="3.00", product_id=7, event_time="2019-10-01 09:00:00 UTC")], 10)
+    lake.put([purchase(user_id=2, price="3.00", product_id=7, event_time="2019-10-01 09:00:00 UTC")], 10)
     lake.keep(ledger)
     revisions = dict(lake.rows(GOLD_CUSTOMER_VALUE, "user_id", "revision"))
     assert revisions == {1: 1, 2: 2}
@@ -86,7 +81,7 @@ def test_a_window_that_changes_after_it_was_complete_is_logged(lake: Lake, only:
             purchase(price="-1.00", user_id=1, product_id=9, event_time="2019-10-01 09:00:00 UTC"),
         ]
     ):
-        fed(lake, [value], number)
+        lake.put([value], number)
         aggregation = lake.aggregate(aggregation)
         lake.keep(ledger)
     columns = ("product_id", "old_units", "new_units", "old_revenue", "new_revenue", "new_refund_amount", "reason")
@@ -105,10 +100,10 @@ def test_a_round_killed_between_any_two_steps_is_gone_on_with(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, only: Callable[..., None]
 ) -> None:
     only(GOLD_ORDERS, GOLD_CUSTOMER_VALUE, GOLD_PRODUCTS)
-    fed(lake, some_events(2, 30), 0)
+    lake.put(some_events(2, 30), 0)
     lake.aggregate()
     lake.keep()
-    fed(lake, some_events(3, 30), 100)
+    lake.put(some_events(3, 30), 100)
     lake.aggregate()
     for moment, step in (("after", 1), ("before", 2), ("after", 3), ("before", 4)):
         with monkeypatch.context() as patch, pytest.raises(Crash):
@@ -124,9 +119,9 @@ def test_a_round_reads_the_new_files_alone(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, only: Callable[..., None]
 ) -> None:
     only(GOLD_PRODUCTS)
-    fed(lake, [event(product_id=1)], 0)
+    lake.put([event(product_id=1)], 0)
     ledger = lake.keep()
-    fed(lake, [event(product_id=2)], 10)
+    lake.put([event(product_id=2)], 10)
     read: list[int] = []
     added_rows = commits.added_rows
 
@@ -148,7 +143,7 @@ def versions_of(lake: Lake) -> dict[str, int]:
 def test_corrections_tell_what_a_rebuild_changed(lake: Lake, only: Callable[..., None]) -> None:
     only()
     times = ("2019-10-01 10:00:00 UTC", "2019-10-01 12:00:00 UTC")
-    fed(lake, [purchase(price="1.00", event_time=at) for at in times], 0)
+    lake.put([purchase(price="1.00", event_time=at) for at in times], 0)
     lake.aggregate()
     lake.keep()
     spoilt = commits.read_table(lake.spark, GOLD_PRODUCT_SALES, lake.settings).withColumn("units", F.col("units") + 1)

@@ -12,13 +12,14 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from gold.ledger import Ledger
 from lakehouse import commits
 from lakehouse.clock import at_us
 from lakehouse.errors import SettingError
 from lakehouse.streams import Position, Stop
 from lakehouse.tables import GOLD_ABANDONED_CARTS, GOLD_FUNNEL, GOLD_ORDERS, SILVER_EVENTS, SILVER_SESSIONS, Table
 from silver.visits import Visits
-from tests.builders import Fields, event, purchase, records
+from tests.builders import Fields, event, purchase
 from tests.flow.steps import FakeTopic, Lake
 from tests.flow.test_crashes import Crash, Crashing
 from tests.gold_by_hand import ordered
@@ -45,14 +46,9 @@ def visits(seed: int, count: int, days: int = 2) -> list[Fields]:
     return [one(number) for number in range(count)]
 
 
-def fed(lake: Lake, values: list[Fields], first_offset: int) -> None:
-    lake.land_later(records(values, first_offset=first_offset))
-    lake.refine()
-
-
 def first_look(lake: Lake) -> Visits:
     """Sessions of a lake without events: what is there at the first look is not taken in by steps."""
-    lake.refine()
+    commits.create_tables(lake.spark, (SILVER_EVENTS,), lake.settings)
     return lake.visit()
 
 
@@ -76,11 +72,10 @@ def test_whatever_the_batches_they_are_what_a_calculation_apart_finds(
 ) -> None:
     only(GOLD_ORDERS, GOLD_FUNNEL)
     values = visits(1, 120)
-    fed(lake, values[:60], 0)
+    lake.put(values[:60], 0)
     visiting, ledger, carts = lake.visit(), lake.keep(), lake.leave()
-    assert_right(lake)
     for first in (30, 60, 90):  # the first 30 once more
-        fed(lake, values[first : first + 30], 1000 + first)
+        lake.put(values[first : first + 30], 1000 + first)
     lake.visit_by_stream(visiting)
     lake.keep(ledger)
     lake.leave(carts)
@@ -121,7 +116,7 @@ def five_commits(shared_lake: Lake) -> Lake:
     values = visits(5, 150)
     first_look(shared_lake)
     for first in range(0, 150, 30):
-        fed(shared_lake, values[first : first + 30], first)
+        shared_lake.put(values[first : first + 30], first)
     return shared_lake
 
 
@@ -137,18 +132,17 @@ def assert_sessions_right(lake: Lake) -> None:
     assert all(each == sorted(set(each)) for each in revisions.values())
 
 
-@pytest.mark.parametrize("road", ["bulk", "pieces", "stream"])
+@pytest.mark.parametrize("road", ["bulk", "stream"])
 def test_by_either_road_the_rows_are_the_same(
     five_commits: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, road: str
 ) -> None:
     lake = five_commits.copy(tmp_path / "home")
-    if road == "pieces":
-        monkeypatch.setattr("silver.visits._PIECE_EVENTS", 60)
+    monkeypatch.setattr("silver.visits._PIECE_EVENTS", 60)
     visiting = lake.visit_by_stream() if road == "stream" else lake.visit()
     assert_sessions_right(lake)
     assert visiting.read_version == lake.version(SILVER_EVENTS)
     steps = lake.version(SILVER_SESSIONS) - five_commits.version(SILVER_SESSIONS)
-    assert steps == (3 if road == "pieces" else 1)
+    assert steps == (3 if road == "bulk" else 1)
 
 
 @pytest.mark.usefixtures("file_by_file")
@@ -181,8 +175,8 @@ def test_in_order_the_stream_needs_no_second_look(
     """What comes in the order of time is right as the operator has it: nothing is computed anew from the table."""
     visiting = first_look(lake)
     values = sorted(visits(2, 120, days=1), key=lambda value: value["event_time"])
-    for start in range(0, 120, 30):
-        fed(lake, values[start : start + 30], start)
+    for start in range(0, 120, 40):
+        lake.put(values[start : start + 40], start)
     computed: list[Any] = []
     monkeypatch.setattr("silver.visits.told_sessions", lambda events, _settings: computed.append(events))
     lake.visit_by_stream(visiting)
@@ -200,7 +194,7 @@ def test_a_visit_that_was_let_go_is_gone_on_with(lake: Lake, file_by_file: None)
         kind = "cart" if number != 2 else "view"
         same = event(event_type=kind, event_time=f"{at} UTC", product_id=number, user_session="s")
         other = event(event_time=f"{at} UTC", user_id=2, user_session=f"other {number}")
-        fed(lake, [same, other], 10 * number)
+        lake.put([same, other], 10 * number)
     lake.visit_by_stream(visiting)
     rows = lake.rows(SILVER_SESSIONS, "user_session", "events", "carts", "views", "earlier_abandonments")
     assert rows == [*((f"other {number}", 1, 0, 1, 0) for number in range(4)), ("s", 4, 3, 1, 2)]
@@ -208,13 +202,14 @@ def test_a_visit_that_was_let_go_is_gone_on_with(lake: Lake, file_by_file: None)
 
 def test_a_cart_is_recovered_abandoned_again_and_withdrawn(lake: Lake, only: Callable[..., None]) -> None:
     only(GOLD_ORDERS)
+    ledger = Ledger(lake.spark, lake.settings, lake.topic)
     sold = {"product_id": 7, "user_session": "s", "user_id": 1}
 
     def then(*values: Fields) -> list[tuple[Any, ...]]:
         then.offset += 10  # type: ignore[attr-defined]
-        fed(lake, list(values), then.offset)  # type: ignore[attr-defined]
+        lake.put(list(values), then.offset)  # type: ignore[attr-defined]
         lake.visit()
-        lake.keep()
+        lake.keep(ledger)
         lake.leave()
         lake.assert_published(GOLD_ABANDONED_CARTS)
         names = ("abandonments", "abandoned_at", "recovered_at", "cart_value")
@@ -246,13 +241,13 @@ def test_while_sessions_are_behind_a_cart_is_judged_by_the_event_that_touched_it
         return event(event_type="cart", event_time=at(time_), user_id=ord(session), user_session=session)
 
     def left(*values: Fields, offset: int) -> list[tuple[str, str]]:
-        fed(lake, list(values), offset)
+        lake.put(list(values), offset)
         lake.leave()
         lake.assert_published(GOLD_ABANDONED_CARTS)
         found = lake.rows(GOLD_ABANDONED_CARTS, "user_session", "abandoned_at")
         return [(session, str(abandoned_at)[11:16]) for session, abandoned_at in found]
 
-    fed(lake, [cart("s", "10:00:00"), cart("t", "10:05:00"), cart("u", "10:10:00")], 0)
+    lake.put([cart("s", "10:00:00"), cart("t", "10:05:00"), cart("u", "10:10:00")], 0)
     lake.visit()
     lake.keep()
     # Sessions take in no more. `t` is touched in time; `s` after it was left, which withdraws nothing.
@@ -268,12 +263,12 @@ def test_killed_between_any_two_steps_the_next_process_goes_on(
 ) -> None:
     only(GOLD_ORDERS, GOLD_FUNNEL)
     values = visits(3, 90)
-    fed(lake, values[:30], 0)
+    lake.put(values[:30], 0)
     lake.visit()
     lake.keep()
     lake.leave()
-    fed(lake, values[30:60], 100)
-    fed(lake, values[60:], 200)
+    lake.put(values[30:60], 100)
+    lake.put(values[60:], 200)
     for work in (lake.visit, lake.leave):
         for moment, step in (("after", 1), ("before", 2)):
             with monkeypatch.context() as patch, pytest.raises(Crash):
@@ -288,7 +283,7 @@ def test_killed_between_any_two_steps_the_next_process_goes_on(
 
 
 def test_other_rules_than_the_table_was_made_with_are_refused(lake: Lake) -> None:
-    fed(lake, visits(4, 5), 0)
+    lake.put(visits(4, 5), 0)
     lake.visit()
     other = Lake(lake.spark, lake.settings.model_copy(update={"cart_abandon_s": 60}), lake.topic)
     with pytest.raises(SettingError, match=r"cart_abandon_s is 60, but silver.sessions was made with 1800"):

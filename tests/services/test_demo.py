@@ -17,7 +17,7 @@ from ingest.shape import StoreShape
 from lakehouse.settings import Settings
 from tests.services.runs import BIN, ask
 
-ROWS = 60_000
+ROWS = 20_000
 
 
 # Over 30 s: it starts Kafka and Spark twice.

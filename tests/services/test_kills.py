@@ -26,10 +26,10 @@ from operate.stack import Stack
 from tests.services.runs import ask, assert_promises, running, wait_until_read
 
 SEED = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10**6)))
-KILLS = 2
+KILLS = 1
 
 
-# Over 30 s: Spark starts three times.
+# Over 30 s: Spark starts twice. `make chaos` kills it more often.
 def test_rows_after_kills_are_those_of_a_plain_calculation(tmp_path: Path) -> None:
     print(f"seed {SEED}: CHAOS_SEED={SEED} repeats it")
     chance = random.Random(SEED)
@@ -37,9 +37,9 @@ def test_rows_after_kills_are_those_of_a_plain_calculation(tmp_path: Path) -> No
     settings = Settings(home=tmp_path / "home", topic_partitions=3, max_batch_rows=4_000)
     with running(settings, with_rounds=False) as stack:
         producer = EventProducer(stack.settings)
-        third = len(input_) // (KILLS + 1) + 1
+        size = len(input_) // (KILLS + 1) + 1
         for part in range(KILLS + 1):
-            chunk = input_[part * third : (part + 1) * third]
+            chunk = input_[part * size : (part + 1) * size]
             producer.send_batch(settings.events_topic, [r.key for r in chunk], [r.value for r in chunk])
             producer.flush()
             if part < KILLS:
@@ -51,13 +51,13 @@ def test_rows_after_kills_are_those_of_a_plain_calculation(tmp_path: Path) -> No
 
 
 def _input() -> list[Record]:
-    """30,000 records: 5 % copies, 3 % late by minutes to weeks, about 1,000 broken in every way."""
+    """20,000 records: 5 % copies, 3 % late by minutes to weeks, about 700 broken in every way."""
     start_at = datetime.now(UTC) - timedelta(days=30)
     batches = events_from(StoreShape(products=500, categories=20, brands=20), SEED, start_at, rate_per_s=0.05)
     good: list[Record] = []
-    while len(good) < 27_500:
+    while len(good) < 18_300:
         good += records(next(batches))
-    mixed = with_late(with_copies(good[:27_500], 0.05, SEED), 0.03, SEED)
+    mixed = with_late(with_copies(good[:18_300], 0.05, SEED), 0.03, SEED)
     now, quick = datetime.now(UTC), [rule for rule in RULES if rule != "too_large"]
     # Values of 2 MB among the first only: hundreds of them would be a test of the disk.
     return with_broken(mixed[:1_000], 0.035, SEED, now) + with_broken(mixed[1_000:], 0.035, SEED, now, quick)
@@ -90,7 +90,7 @@ def _assert_as_calculated(settings: Settings, input_: list[Record]) -> None:
     """Against plain Python over the input, which shares no code with the layers."""
     good = [json.loads(record.value) for record in input_ if not record.rules]
     distinct = {tuple(sorted(event.items())) for event in good}
-    assert len(input_) - len(good) > 800
+    assert len(input_) - len(good) > 500
     assert ask("SELECT count(*) FROM silver.events", settings) == [(len(distinct),)]
     assert ask("SELECT count(*) FROM silver.duplicates", settings) == [(len(good) - len(distinct),)]
     reasons = Counter(tuple(sorted(row[0])) for row in ask("SELECT reasons FROM silver.quarantine", settings))
