@@ -117,7 +117,7 @@ def added_rows(
             add, remove = action.get("add"), action.get("remove")
             if add and add["dataChange"]:
                 paths[add["path"]] = add["partitionValues"][table.partition_by[0]]
-            if remove:
+            if remove and remove["dataChange"]:  # else its rows have only moved, and the file is kept for a week
                 paths.pop(remove["path"], None)
     if not paths:
         return frame_of_rows(spark, [], table.schema), []

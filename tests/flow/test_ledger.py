@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from delta.tables import DeltaTable
 from pyspark.sql import functions as F
 
 from gold.folds import FOLDS
@@ -134,6 +135,16 @@ def test_a_round_reads_the_new_files_alone(
     lake.keep(ledger)
     assert set(read) == {1}
     assert [product for (product,) in lake.rows(GOLD_PRODUCTS, "product_id")] == [1, 2]
+
+
+def test_rows_that_an_optimize_has_moved_are_still_read(lake: Lake) -> None:
+    for number in range(2):
+        lake.put([event(product_id=number)], 10 * number)
+    before = lake.version(SILVER_EVENTS) - 2
+    DeltaTable.forPath(lake.spark, SILVER_EVENTS.path(lake.settings)).optimize().executeCompaction()
+    upto = lake.version(SILVER_EVENTS)
+    rows, _ = commits.added_rows(lake.spark, SILVER_EVENTS, lake.settings, before, upto)
+    assert upto == before + 3 and sorted(row.product_id for row in rows.collect()) == [0, 1]
 
 
 def versions_of(lake: Lake) -> dict[str, int]:
