@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from ml import intent_registry, lifetime_registry
 from ml.cart_scores import CartScores
 from ml.champions import InForce
 from ml.customer_scores import CustomerScores
+from ml.drift_table import judged_alongside
 from ml.lifetime_value import LifetimeValue
 from ml.runs import Runs
 from ml.score_state import ScoreState
@@ -63,6 +64,13 @@ def scored_in_rounds(
     return in_rounds((Scoring(spark, settings, topics).round,), settings.scores_s, stop, is_urgent=True)
 
 
+def works(
+    spark: SparkSession, settings: Settings, topics: Topics, stop: Stop
+) -> tuple[AbstractContextManager[None], ...]:
+    """What the process that scores does while it runs: it scores, and judges how the models fit the days."""
+    return (judged_alongside(spark, settings, stop), scored_in_rounds(spark, settings, topics, stop))
+
+
 def wait_for_champion(settings: Settings, stop: Stop, once: bool = False) -> bool:
     """Waits until one of the models has a champion: until then no Spark is needed.
 
@@ -95,7 +103,12 @@ def _champions(settings: Settings, state: ScoreState) -> tuple[InForce[LifetimeV
 
 def follow(spark: SparkSession, settings: Settings, stop: Stop, once: bool) -> None:
     refuse_unfinished(spark, settings)
-    with scored_in_rounds(spark, settings, GoldTopics(settings), stop):
+    topics = GoldTopics(settings)
+    with ExitStack() as until_done:
+        for work in (
+            (scored_in_rounds(spark, settings, topics, stop),) if once else works(spark, settings, topics, stop)
+        ):
+            until_done.enter_context(work)
         while not once and not stop.wait(_LOOK_S):
             pass
 

@@ -69,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     down = add("down", _down, "Stop what `up` or `demo` runs.")
     down.add_argument("--wipe", action="store_true", help="and remove the home folder with all data, after asking")
     down.add_argument("--yes", action="store_true", help="do not ask")
+    init_env = add("init-env", _init_env, "Write the file of secrets and ports that docker-compose.yml needs.")
+    init_env.add_argument("path", type=Path, nargs="?", default=Path(".env"), metavar="PATH", help="a new file (.env)")
+    add("topics", _topics, "Make the topics that are missing in Kafka, and say how the others differ.")
     add("status", _status, "Is it running, how far has it read, how far is it behind?", readable)
     add("tables", _tables, "All tables, with rows and versions.", readable)
     history = add("history", _history, "The commits of a table, newest first.", readable)
@@ -246,6 +249,23 @@ def _down(given: argparse.Namespace, settings: Settings, console: Console) -> in
     from operate.down import down
 
     return down(settings, given.wipe, given.yes, console)
+
+
+def _init_env(given: argparse.Namespace, _settings: Settings, console: Console) -> int:
+    import secrets
+
+    from operate.env_file import init_env
+
+    return init_env(given.path, secrets.token_urlsafe, console)
+
+
+def _topics(_given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from operate.services.topics import ensure_topics
+    from operate.stack import known_kafka
+
+    for line in ensure_topics(known_kafka(settings)):
+        console.print(line, highlight=False, soft_wrap=True)
+    return 0
 
 
 def _status(given: argparse.Namespace, settings: Settings, console: Console) -> int:

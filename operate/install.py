@@ -1,5 +1,6 @@
 """Set everything up in `.venv`: Python packages, Java, the JVM's jars, Spark's configuration. `make setup` runs it.
 
+`--extras avro,ml` installs these extras of pyproject.toml instead of `test`, as an image does.
 Silent and quick when nothing has changed; after a failure or Ctrl-C, run again and it goes on. Any Python can read this
 file, so that a wrong one gets a clear answer; the work is in setup_steps.py.
 """
@@ -19,6 +20,9 @@ AGAIN = "Next: mend that and run `make setup` again; it goes on where it stopped
 
 
 def main() -> int:
+    if sys.argv[1:2] not in ([], ["--extras"]) or len(sys.argv) not in (1, 3):
+        print(f"setup: {sys.argv[1:]} is not understood. Expected: nothing, or --extras NAME,NAME", file=sys.stderr)
+        return 2
     problem = use_suitable_python() or place_problem()
     if problem:
         print(f"setup: {problem}", file=sys.stderr)
@@ -26,7 +30,7 @@ def main() -> int:
     sys.path[0] = str(ROOT)  # started as a file: import from the checkout, not from this folder
     from operate.setup_steps import Setup
 
-    setup = Setup(ROOT)
+    setup = Setup(ROOT, *sys.argv[2:])
     if setup.is_done():
         return 0
     setup.venv.mkdir(exist_ok=True)

