@@ -44,8 +44,8 @@ class Natively:
         self.addresses = {name: f"127.{network[0]}.{network[1]}.{number}" for number, name in enumerate(names, 1)}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._postgres = PostgresServer(Settings(home=folder / "postgres", _env_file=None))
-        data_nodes = ports.free_ports(6)
-        self._data_nodes = {"datanode-1": data_nodes[:3], "datanode-2": data_nodes[3:]}
+        data_nodes = ports.free_ports(4)
+        self._data_nodes = {"datanode-1": data_nodes[:2], "datanode-2": data_nodes[2:]}
         self._found: dict[str, Service] = {}
 
     def up(self, names: Sequence[str], timeout_s: float = 240.0) -> None:
@@ -57,11 +57,11 @@ class Natively:
                     waiting.remove(name)
                     self.start(name)
             for name in self.processes.keys() - well:
-                if self._is_well(name):
+                if self._has_come_up(name):
                     well.add(name)
             late = sorted(set(names) - well)
             assert time.monotonic() < end_s, f"not well in {timeout_s:.0f} s: {late}\n{self.log(late[0])[-3000:]}"
-            time.sleep(1.0)  # a check is a process: asked without a pause they would take the time of what starts
+            time.sleep(2.0)  # a check is a process: asked without a pause they would take the time of what starts
 
     def start(self, name: str) -> None:
         found = self.service(name)
@@ -76,6 +76,12 @@ class Natively:
             if name == "postgres":
                 self.processes[name].send_signal(STOP_SIGNAL)
             process.stop(self.processes[name], 30)
+
+    def is_well(self, name: str) -> bool:
+        """What the service's health check says."""
+        found = self.service(name)
+        done = subprocess.run(found.check, env=found.environment, cwd=self._folder, capture_output=True, check=False)
+        return done.returncode == 0
 
     def run(self, name: str, *words: str) -> str:
         """`docker compose run --rm NAME WORDS`. Out: what it said.
@@ -119,7 +125,7 @@ class Natively:
             for any_ in _ANY:
                 text = text.replace(any_, self.addresses[name])
             for other, address in self.addresses.items():
-                text = re.sub(rf"(?<=//){other}\b|(?<=host=){other}\b|(?<![\w./-]){other}(?=:\d)", address, text)
+                text = re.sub(rf"(?<=[^/]//){other}\b|(?<=host=){other}\b|(?<![\w./-]){other}(?=:\d)", address, text)
             return text
 
         told = {
@@ -138,15 +144,14 @@ class Natively:
             if other in names
         )
 
-    def _is_well(self, name: str) -> bool:
+    def _has_come_up(self, name: str) -> bool:
         """By its health check; what ends by itself, by how it has ended."""
-        code, found = self.processes[name].poll(), self.service(name)
-        if not found.check:
+        code = self.processes[name].poll()
+        if not self.service(name).check:
             assert not code, self.log(name)
             return code == 0
         assert code is None, f"{name} has ended with code {code}\n{self.log(name)[-5000:]}"
-        done = subprocess.run(found.check, env=found.environment, cwd=self._folder, capture_output=True, check=False)
-        return done.returncode == 0
+        return self.is_well(name)
 
     def _environment_of_image(self, name: str) -> dict[str, str]:
         """What the image's own environment says, and what is so in any container."""
@@ -166,8 +171,9 @@ class Natively:
         }
         if name in self._data_nodes:
             # The NameNode knows a DataNode by the address that its connection comes from, here the same of both.
-            data, web, ipc = map(str, self._data_nodes[name])
-            own |= {"HDFS_BIND": "127.0.0.1", "HDFS_DATA_PORT": data, "HDFS_WEB_PORT": web, "HDFS_IPC_PORT": ipc}
+            data, ipc = map(str, self._data_nodes[name])
+            own |= {"HDFS_BIND": "127.0.0.1", "HDFS_DATA_PORT": data, "HDFS_IPC_PORT": ipc}
+            own |= {"HDFS_WEB": f"{self.addresses[name]}:9864"}
         if name == "namenode":
             own["HDFS_BIND"] = self.addresses[name]
         return kept | own
