@@ -114,7 +114,8 @@ class Natively:
         return "\n".join([*lines, *logs])
 
     def _here(self, name: str) -> Service:
-        found = service(name, self._values, self._compose)
+        # Values are put in last: a password may begin like an address that is to be replaced.
+        found = service(name, {variable: f"<{variable}>" for variable in self._values}, self._compose)
         folders = {target: self._source(name, source) for target, source in found.folders.items()}
         folders["/var/lib/lakehouse"] = str(self._folder / name / "home")
 
@@ -126,6 +127,8 @@ class Natively:
                 text = text.replace(any_, self.addresses[name])
             for other, address in self.addresses.items():
                 text = re.sub(rf"(?<=[^/]//){other}\b|(?<=host=){other}\b|(?<![\w./-]){other}(?=:\d)", address, text)
+            for variable, value in self._values.items():
+                text = text.replace(f"<{variable}>", value)
             return text
 
         told = {
