@@ -1,6 +1,6 @@
 # The commands of everyday work; `make` alone lists them. Everything is installed into .venv, nothing outside but caches.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench chaos ci-extra clean
+.PHONY: help setup demo test lint bench chaos cluster-test ci-extra clean
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -27,10 +27,14 @@ bench: setup  ## payment to sale, in seconds, on this machine
 chaos: setup  ## kills, restarts, a full disk, a rebuild; then all rows against a plain calculation; ARGS='--seed 1'
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
-ci-extra: setup  ## the long tests, how our latency compares with the textbook's, chaos; short forms
+cluster-test: setup  ## each layer a job on Spark's workers, a lake on HDFS, three brokers, servers killed; ARGS=--short
+	@$(BIN)/python -m tests.cluster $(ARGS)
+
+ci-extra: setup  ## the long tests, how our latency compares with the textbook's, chaos, a cluster; short forms
 	@$(BIN)/python -m pytest tests/flow tests/services -m long --durations=5
 	@$(BIN)/python -m bench.compare --short
 	@$(BIN)/python -m tests.chaos --short
+	@$(BIN)/python -m tests.cluster --short
 
 clean:  ## remove .venv and what tools leave; the lake in .lakehouse stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info spark-warehouse metastore_db derby.log

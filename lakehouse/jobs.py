@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
+import threading
+import time
 from collections.abc import Callable
 
 from pyspark.sql import SparkSession
@@ -50,6 +53,8 @@ def in_session(
         logging.getLogger(noisy).setLevel(logging.WARNING)
     log = logging.getLogger("lakehouse")
     stop = Stop().listen()
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        threading.Thread(target=_stop_with_parent, args=(os.getppid(), stop), daemon=True).start()
     try:
         settings = load_settings()
         if wait(settings, stop):
@@ -62,3 +67,10 @@ def in_session(
         return 1
     log.info("%s: %s", name, "stopped" if stop.is_set() else "caught up")
     return 0
+
+
+def _stop_with_parent(parent: int, stop: Stop) -> None:
+    """spark-submit that is ended does not tell its Python, which without a session would wait on for ever."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    stop.set()

@@ -42,7 +42,7 @@ def writer_of(layers: tuple[str, ...], settings: Settings) -> Iterator[None]:
     """This process is the only one on this machine that writes the tables of these layers.
 
     Small local commits are made by a log store that is safe within one process only; this lock is what makes it safe.
-    A lake that is not a local folder has a log store that settles it between machines, and takes no lock.
+    A lake that is not a local folder takes no lock: there its operator sees to it (docs/decisions/0029-cluster.md).
     """
     if not layers or not is_local(settings.lake_url):
         yield

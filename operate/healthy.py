@@ -54,12 +54,15 @@ def sink() -> None:
         raise ServiceError(f"The sink is {state.get('state', 'not there')}: {state.get('reason', '')}", "serving")
 
 
-def hdfs(namenode: str) -> None:
-    """:raises ServiceError: the NameNode is in safe mode, or has no DataNode."""
+def hdfs(namenode: str) -> int:
+    """Out: its DataNodes. :raises ServiceError: the NameNode is in safe mode, or has no DataNode."""
     beans = {bean["name"].rpartition("=")[2]: bean for bean in json.loads(_ask(f"{namenode}/jmx"))["beans"]}
+    if not {"NameNodeInfo", "FSNamesystemState"} <= set(beans):
+        raise ServiceError("The NameNode has only begun to start.", "its state")
     safe_mode, nodes = beans["NameNodeInfo"]["Safemode"], beans["FSNamesystemState"]["NumLiveDataNodes"]
     if safe_mode or not nodes:
         raise ServiceError(f"HDFS has {nodes} DataNodes. {safe_mode}", "a DataNode, and no safe mode")
+    return int(nodes)
 
 
 def _ask(url: str) -> bytes:

@@ -12,9 +12,12 @@ import duckdb
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from lakehouse.errors import InputError, TableError
+from lakehouse.errors import InputError, ServiceError, TableError
 from lakehouse.settings import Settings
 from lakehouse.tables import TABLES, Table, find_table
+
+# delta-rs colours what it says.
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,20 @@ def open_table(table: Table, settings: Settings, as_of: str | int | None = None)
     """:param as_of: a version, or a time in ISO 8601 (UTC where it names no zone); None: now.
 
     :raises TableError: the table is not there, or not as of then.
+    :raises ServiceError: the storage that the lake is on does not answer.
     """
     try:
         opened = DeltaTable(table.path(settings))
     except TableNotFoundError:
         raise TableError(
             f"{table.name} is not in the lake {settings.lake_url}.", "a lake with data", "run `lakehouse demo` or `up`"
+        ) from None
+    except OSError as error:
+        said = " ".join(_COLOUR.sub("", str(error)).split())
+        raise ServiceError(
+            f"The lake {settings.lake_url} cannot be read: {said}",
+            "storage that answers there",
+            "start it, or correct LAKEHOUSE_LAKE; for an HDFS by a name of its own set HADOOP_CONF_DIR",
         ) from None
     if as_of is not None:
         try:

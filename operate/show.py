@@ -11,7 +11,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table as Grid
 
-from lakehouse.errors import LakehouseError, TableError
+from lakehouse.errors import TableError
 from lakehouse.offsets import held_offsets
 from lakehouse.pulse import is_running, read_pulse
 from lakehouse.settings import Settings
@@ -38,7 +38,7 @@ def tables(settings: Settings, as_json: bool, console: Console) -> int:
     for table in TABLES:
         try:
             opened = open_table(table, settings)
-        except LakehouseError:
+        except TableError:
             rows.append({"table": table.name, "rows": None, "version": None, "files": None, "one_row_per": table.grain})
             continue
         files = len(opened.file_uris())

@@ -19,7 +19,13 @@ from operate.services.postgres import STOP_SIGNAL, PostgresServer
 @contextmanager
 def running_server(home: Path) -> Iterator[tuple[PostgresServer, subprocess.Popen[bytes]]]:
     """A server in this home, and its process."""
-    server = PostgresServer(Settings(home=home, _env_file=None))
+    with running(PostgresServer(Settings(home=home, _env_file=None))) as both:
+        yield both
+
+
+@contextmanager
+def running(server: PostgresServer) -> Iterator[tuple[PostgresServer, subprocess.Popen[bytes]]]:
+    """A server, started, and its process."""
     server.prepare()
     started = process.spawn(server.command(), server.output)
     try:

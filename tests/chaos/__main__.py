@@ -12,12 +12,9 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
-import signal
 import sys
-import tempfile
-import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,7 +24,7 @@ from lakehouse.errors import LakehouseError
 from lakehouse.settings import load_settings
 from lakehouse.streams import Stop
 from operate.supervisor import Say, tail
-from tests.chaos.checks import Check, Verdict, check, summed_up
+from tests.chaos.checks import Check, check
 from tests.chaos.disturbances import (
     Disturbance,
     fill_disk,
@@ -39,6 +36,7 @@ from tests.chaos.disturbances import (
 )
 from tests.chaos.feed import Feed
 from tests.chaos.outcome import outcome_checks
+from tests.chaos.report import Clock, reported, temporary_folder
 from tests.chaos.sendings import Sending, as_table, made_input, spread
 from tests.chaos.small_disk import SmallDisk
 from tests.chaos.stage import Stage
@@ -71,29 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
     kills = given.kills if given.kills is not None else SHORT_KILLS if given.short else LONG_KILLS
-    say = _Clock()
+    say = Clock()
     say(f"seed {seed}: python -m tests.chaos --seed {seed} --kills {kills}{' --short' if given.short else ''}")
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    checks: list[Check] = []
-    try:
-        with closing(run(seed, kills, given.short, given.keep, say)) as going_on:
-            for done in going_on:
-                print(done, flush=True)
-                checks.append(done)
-    except KeyboardInterrupt:
-        print("interrupted; all is stopped and removed", file=sys.stderr)
-        return 130
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    print(summed_up(checks), flush=True)
-    return 1 if any(done.verdict is Verdict.FAILED for done in checks) else 0
+    return reported(run(seed, kills, given.short, given.keep, say))
 
 
 def run(seed: int, kills: int, short: bool, keep: bool, say: Say) -> Generator[Check]:
     """All of it. What goes wrong on the way is a failed check, and the last."""
     chance = random.Random(seed)
     input_ = made_input(SHORT_RECORDS if short else LONG_RECORDS, seed, datetime.now(UTC))
-    with _folder(keep, say) as folder, ExitStack() as at_end:
+    with temporary_folder("chaos-", keep, say) as folder, ExitStack() as at_end:
         disk, why_not = _small_disk(folder, at_end)
         lake = str(disk.folder / "lake") if disk else ""
         settings = load_settings(home=folder / "home", lake=lake, **_SETTINGS)
@@ -159,18 +144,6 @@ def _compared(stage: Stage, sendings: Sequence[Sending]) -> Iterator[Check]:
     yield from outcome_checks(as_table(sendings), stage.settings)
 
 
-@contextmanager
-def _folder(keep: bool, say: Say) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    try:
-        yield folder
-    finally:
-        if keep:
-            say(f"kept: {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 def _small_disk(folder: Path, at_end: ExitStack) -> tuple[SmallDisk | None, str]:
     """A disk that can be full, or why there is none."""
     try:
@@ -179,17 +152,6 @@ def _small_disk(folder: Path, at_end: ExitStack) -> tuple[SmallDisk | None, str]
         return None, str(error.strerror)
     at_end.callback(disk.unmount)
     return disk, ""
-
-
-class _Clock:
-    """Prints a line with the time since the start in front."""
-
-    def __init__(self) -> None:
-        self._start_s = time.monotonic()
-
-    def __call__(self, line: str) -> None:
-        seconds = int(time.monotonic() - self._start_s)
-        print(f"{seconds // 60}:{seconds % 60:02d}  {line}", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -25,6 +25,11 @@ class Feed:
         self.acknowledged = 0
         self.refused: list[str] = []
 
+    @property
+    def values(self) -> list[bytes | None]:
+        """Of all records, as they are sent."""
+        return [sending.record.value for sending in self._sendings]
+
     def allow(self, share: float) -> None:
         """This share of the input may be sent now."""
         self._allowed = round(len(self._sendings) * min(share, 1.0))

@@ -26,6 +26,11 @@ _EVENT = """epoch_us(event_at) AS event_at_us, event_type, product_id, category_
 def outcome_checks(sent: pa.Table, settings: Settings) -> Iterator[Check]:
     """In: the records that were sent, once all of them are read and the pipeline has ended."""
     yield _kafka_has(sent, settings)
+    yield from table_checks(sent, settings)
+
+
+def table_checks(sent: pa.Table, settings: Settings) -> Iterator[Check]:
+    """In: the records that were sent, as JSON, once all of them are read, whatever they were on the wire."""
     for finding in audit(settings):
         yield check(f"audit {finding.promise}", finding.holds, **finding.counts)
     plain = calculate(sent, settings.sales_window_s)
@@ -83,7 +88,7 @@ def _visits(settings: Settings) -> Iterator[Check]:
 
 def _topic(settings: Settings) -> Iterator[Check]:
     topic = GOLD_PRODUCT_SALES.topic(settings)
-    sales = read_sales(topic_records(settings.kafka_bootstrap, topic))
+    sales = read_sales(topic_records(settings, topic))
     gold = _ask(
         """SELECT strftime(window_start_at, '%Y-%m-%dT%H:%M:%SZ') || '|' || product_id AS key, units, revenue, revision
            FROM gold.product_sales""",
@@ -103,7 +108,7 @@ def _topic(settings: Settings) -> Iterator[Check]:
 
 def _kafka_has(sent: pa.Table, settings: Settings) -> Check:
     """The input is known exactly only if Kafka has each record once, in its partition."""
-    held = list(topic_records(settings.kafka_bootstrap, settings.events_topic))
+    held = list(topic_records(settings, settings.events_topic))
     columns = (sent[name].to_pylist() for name in ("partition", "key", "value"))
     return same_rows("Kafka: each record sent, once", _digests(list(zip(*columns, strict=True))), _digests(held))
 
@@ -118,6 +123,16 @@ def _digests(records: Sequence[tuple[int, bytes | None, bytes | None]]) -> pa.Ta
             "key": pa.array([digest(key) for _, key, _ in records], pa.string()),
             "value": pa.array([digest(value) for _, _, value in records], pa.string()),
         }
+    )
+
+
+def came_once(values: Sequence[bytes | None], settings: Settings) -> Check:
+    """In: the values that were sent on all roads. Does the topic of events have each once, in any partition?"""
+    held = [value for _, _, value in topic_records(settings, settings.events_topic)]
+    return same_rows(
+        "Kafka: each record sent, once",
+        _digests([(0, None, value) for value in values]),
+        _digests([(0, None, value) for value in held]),
     )
 
 

@@ -11,6 +11,9 @@ from typing import Any
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from lakehouse.kafka_access import for_librdkafka
+from lakehouse.settings import Settings
+
 _TIMEOUT_S = 30.0
 
 
@@ -58,14 +61,14 @@ def read_sales(records: Iterable[tuple[int, bytes, bytes | None]]) -> Sales:
     return sales
 
 
-def topic_records(bootstrap: str, topic: str) -> Iterator[tuple[int, bytes, bytes | None]]:
+def topic_records(settings: Settings, topic: str) -> Iterator[tuple[int, bytes, bytes | None]]:
     """All committed records that the topic has now: partition, key, value; those of a partition in their order.
 
     :raises KafkaException: Kafka does not answer.
     """
     consumer = Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **for_librdkafka(settings),
             "group.id": "chaos",
             "enable.auto.commit": False,
             "isolation.level": "read_committed",

@@ -57,12 +57,15 @@ class SecureKafka:
                 "log_level": 0,
             }
         )
-        self._wait_until_ready()
+        self.wait_until_ready()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # All at once: the last of a quorum waits for the others to take over, and they are gone.
+        for each in self.processes.values():
+            each.terminate()
         for each in self.processes.values():
             process.stop(each, 20)
 
@@ -88,7 +91,8 @@ class SecureKafka:
             "kafka_ca_file": str(self._authority.file),
         }
 
-    def _wait_until_ready(self) -> None:
+    def wait_until_ready(self) -> None:
+        """Until all brokers are there."""
         end_s = time.monotonic() + 60
         while True:
             try:

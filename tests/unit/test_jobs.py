@@ -1,0 +1,32 @@
+"""How a job ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+JOB = """
+from lakehouse.jobs import in_session
+
+def wait(_settings, stop):
+    print("waits", flush=True)
+    return not stop.wait(60)
+
+raise SystemExit(in_session("job", (), None, wait))
+"""
+# Its parent, as spark-submit's JVM is.
+PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {JOB!r}])"
+
+
+def test_a_job_that_waits_ends_with_the_spark_submit_that_started_it(tmp_path: Path) -> None:
+    environment = os.environ | {"PYSPARK_GATEWAY_PORT": "1", "LAKEHOUSE_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", PARENT]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+        assert parent.stdout is not None and parent.stdout.readline() == b"waits\n"
+        (job,) = psutil.Process(parent.pid).children()
+        parent.kill()
+        job.wait(20)

@@ -1,0 +1,23 @@
+"""Reading a lake that is not a folder, without Spark. `make cluster-test` reads one on HDFS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from lakehouse.errors import ServiceError
+from lakehouse.settings import Settings
+from lakehouse.tables import BRONZE_EVENTS
+from operate.lake import open_table
+from operate.show import tables
+
+
+def test_storage_that_does_not_answer_is_said_and_not_taken_for_an_empty_lake(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, lake="hdfs://127.0.0.1:1/lake", _env_file=None)  # type: ignore[call-arg]
+    with pytest.raises(ServiceError, match=r"The lake hdfs://127\.0\.0\.1:1/lake cannot be read: .*refused") as caught:
+        open_table(BRONZE_EVENTS, settings)
+    assert "\x1b" not in str(caught.value) and "LAKEHOUSE_LAKE" in str(caught.value)
+    with pytest.raises(ServiceError):
+        tables(settings, False, Console(quiet=True))
