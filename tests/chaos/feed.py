@@ -21,7 +21,7 @@ class Feed:
         self._topic, self._sendings, self._rate_per_s = settings.events_topic, sendings, rate_per_s
         # Longer than any restart: the producer must not give up a record.
         self._producer = make_producer(settings, **{"message.timeout.ms": 900_000, "log_level": 0})
-        self._allowed, self._sent, self._last_s = 0, 0, time.monotonic()
+        self.allowed, self._sent, self._last_s = 0, 0, time.monotonic()
         self.acknowledged = 0
         self.refused: list[str] = []
 
@@ -32,13 +32,13 @@ class Feed:
 
     def allow(self, share: float) -> None:
         """This share of the input may be sent now."""
-        self._allowed = round(len(self._sendings) * min(share, 1.0))
+        self.allowed = round(len(self._sendings) * min(share, 1.0))
 
     def send_due(self) -> None:
         """To be called often, at least a few times a second."""
         now_s = time.monotonic()
-        due = min(self._allowed, self._sent + round((now_s - self._last_s) * self._rate_per_s))
-        if due > self._sent or self._sent == self._allowed:
+        due = min(self.allowed, self._sent + round((now_s - self._last_s) * self._rate_per_s))
+        if due > self._sent or self._sent == self.allowed:
             self._last_s = now_s
         for sending in self._sendings[self._sent : due]:
             key, value = sending.record.key, sending.record.value
@@ -48,7 +48,7 @@ class Feed:
 
     def is_done(self) -> bool:
         """Is all that may be sent acknowledged (or refused)?"""
-        return self._sent == self._allowed and self.acknowledged + len(self.refused) == self._sent
+        return self._sent == self.allowed and self.acknowledged + len(self.refused) == self._sent
 
     def _on_delivery(self, error: Any, _record: Any) -> None:
         if error is None:

@@ -45,7 +45,7 @@ class Lines:
 
     def __init__(self, folder: Path, sendings: Sequence[Sending]) -> None:
         self.values = [sending.record.value or b"" for sending in sendings]
-        self._file, self._folder, self._written = folder / "events.jsonl", folder, 0
+        self._file, self._folder, self.allowed = folder / "events.jsonl", folder, 0
 
     def connect(self, settings: Settings) -> None:
         self._file.touch()
@@ -65,5 +65,5 @@ class Lines:
         """This share of the lines may be read now."""
         end = round(len(self.values) * min(share, 1.0))
         with self._file.open("ab") as out:
-            out.writelines(value + b"\n" for value in self.values[self._written : end])
-        self._written = max(self._written, end)
+            out.writelines(value + b"\n" for value in self.values[self.allowed : end])
+        self.allowed = max(self.allowed, end)

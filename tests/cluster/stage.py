@@ -28,7 +28,9 @@ _LOOK_S = 1.0
 
 @dataclass
 class Stage:
-    """:param jobs: the drivers that have to run, by layer; one that ends by itself ends the run."""
+    """:param jobs: the drivers that have to run, by layer; one that ends by itself ends the run.
+    :param allowed: records that may have come by now.
+    """
 
     hdfs: Hdfs
     kafka: SecureKafka
@@ -39,6 +41,7 @@ class Stage:
     watch: Watch
     say: Say
     jobs: dict[str, Job] = field(default_factory=dict)
+    allowed: int = 0
 
     def start(self, layers: Sequence[str]) -> None:
         self.jobs |= {layer: self.spark.submit(f"{layer}/job.py", self.settings) for layer in layers}
@@ -47,6 +50,7 @@ class Stage:
         """This share of the input may come now, on each road."""
         self.feed.allow(share)
         self.lines.allow(share)
+        self.allowed = self.feed.allowed + self.lines.allowed
 
     def tend(self) -> None:
         self.feed.send_due()
