@@ -30,6 +30,7 @@ from lakehouse.settings import Settings
 from operate.services import process
 from operate.services.topics import ensure_topics
 from operate.supervisor import Say
+from tests.apicurio import ApicurioRegistry
 from tests.chaos.checks import Check, check
 from tests.chaos.feed import Feed
 from tests.chaos.outcome import came_once, table_checks
@@ -44,8 +45,7 @@ from tests.cluster.spark import SparkCluster
 from tests.cluster.stage import Stage
 from tests.cluster.tls_postgres import TlsPostgres
 from tests.cluster.watch import Watch
-from tests.postgres_fixture import running
-from tests.registry_fixture import ApicurioRegistry
+from tests.postgres_server import running
 from tests.services.connect_worker import PASSWORD as CONNECT_PASSWORD
 from tests.services.connect_worker import ConnectWorker
 from tests.services.runs import BIN

@@ -1,4 +1,8 @@
-"""Which of these tests this machine can run, and how the JVMs that they start compile."""
+"""The services that tests share, which of the tests this machine can run, and how the JVMs that they start compile.
+
+A fixture stands here and is never imported: pytest takes it for another one in each module that imports it, and starts
+its service again for each.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,14 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from bench.audience import chromium, chromium_flags
+from lakehouse.settings import Settings
+from operate.services.kafka import KafkaBroker
+from operate.services.postgres import PostgresServer
+from tests.apicurio import ApicurioRegistry
+from tests.postgres_server import running_server
 
 # Hyper, which reads and writes extracts, exists for few kinds of machine. Where `make setup` installs it, it is tested.
 _IS_INSTALLED_BY_SETUP = (sys.platform, platform.machine()) == ("linux", "x86_64")
@@ -20,3 +32,47 @@ def _java_compiles_quickly() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
         yield
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """A real broker, started, without topics. Tests share it: each uses topic names of its own, see `store_in`."""
+    settings = Settings(home=tmp_path_factory.mktemp("kafka-home"), topic_partitions=2, _env_file=None)
+    broker = KafkaBroker(settings)
+    broker.start()
+    try:
+        broker.wait_until_ready()
+        yield broker
+    finally:
+        broker.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A real PostgreSQL, started. Tests share it: each uses a database of its own, see `database_in`."""
+    with running_server(tmp_path_factory.mktemp("postgres-home")) as (server, _):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApicurioRegistry]:
+    """A real schema registry, started. Tests share it: each uses subjects of its own."""
+    registry = ApicurioRegistry(tmp_path_factory.mktemp("registry"))
+    registry.start()
+    try:
+        yield registry
+    finally:
+        registry.stop()
+
+
+# Not of the whole session: its loop runs in the main thread, where other modules' tests run theirs.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real browser, started, without a window. Skips where there is none."""
+    program = chromium()
+    if not program:
+        pytest.skip("there is no Chromium on the path to look at the page with")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=chromium_flags())
+        yield started
+        started.close()

@@ -18,7 +18,7 @@ from operate.services import process
 from operate.services.kafka import KafkaBroker
 from operate.services.ports import free_port
 from operate.services.postgres import PostgresServer
-from tests.postgres_fixture import database_in
+from tests.postgres_server import database_in
 from tests.services.sinks import wait_for
 from tests.services.store import store_in
 

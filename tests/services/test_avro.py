@@ -24,10 +24,9 @@ from lakehouse.pulse import read_pulse
 from lakehouse.settings import Settings
 from operate.show import status
 from operate.stack import Stack
+from tests.apicurio import ApicurioRegistry
 from tests.avro import V1, with_field
 from tests.builders import Fields, purchase
-from tests.registry_fixture import ApicurioRegistry
-from tests.registry_fixture import registry as registry
 from tests.services.runs import BIN, ROOT, ask, assert_promises, running, submit, wait_until_read
 from tests.spark.test_avro import TYPED
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from operate.services import postgres
-from tests.postgres_fixture import running_server
+from tests.postgres_server import running_server
 
 
 def test_it_runs_from_a_folder_that_nobody_else_may_enter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,8 +49,7 @@ from operate.services.postgres import PostgresServer
 from serving.store import identifier, prepare_store
 from tests.builders import HOSTILE
 from tests.chaos.small_disk import SmallDisk
-from tests.postgres_fixture import database_in
-from tests.postgres_fixture import postgres as postgres
+from tests.postgres_server import database_in
 from tests.tableau_schema import complaints
 
 AT = datetime(2019, 10, 31, 23, 59, 59, 123456, tzinfo=UTC)

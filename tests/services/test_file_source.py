@@ -30,7 +30,6 @@ from lakehouse.settings import Settings
 from operate.feed import feed
 from operate.services.kafka import KafkaBroker
 from tests.chaos.small_disk import SmallDisk
-from tests.kafka_fixture import kafka_broker  # noqa: F401 (a fixture)
 from tests.services.store import committed, store_in, values
 
 REPOSITORY = Path(__file__).parents[2]
@@ -40,7 +39,7 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def store(kafka_broker: KafkaBroker, tmp_path: Path) -> Settings:  # noqa: F811
+def store(kafka_broker: KafkaBroker, tmp_path: Path) -> Settings:
     return store_in(kafka_broker, tmp_path).model_copy(update={"file_settle_s": 0.0})
 
 

@@ -18,7 +18,6 @@ from lakehouse.tables import GOLD_PRODUCT_SALES
 from operate.services import ports
 from operate.services.kafka import KafkaBroker
 from operate.services.topics import ensure_topics
-from tests.kafka_fixture import kafka_broker  # noqa: F401 (a fixture)
 
 
 def settings_in(home: Path, **changes: object) -> Settings:
@@ -147,7 +146,7 @@ def test_a_port_that_was_asked_for_is_refused_when_taken(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_listens_on_the_loopback_only(kafka_broker: KafkaBroker) -> None:  # noqa: F811
+def test_listens_on_the_loopback_only(kafka_broker: KafkaBroker) -> None:
     assert kafka_broker.process
     found = listening(kafka_broker.process.pid)
     assert found
@@ -174,7 +173,7 @@ def test_ends_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     assert not is_alive(pid)
 
 
-def test_topics_are_made_once_and_as_the_contract_says(kafka_broker: KafkaBroker) -> None:  # noqa: F811
+def test_topics_are_made_once_and_as_the_contract_says(kafka_broker: KafkaBroker) -> None:
     settings, place = kafka_broker.settings, kafka_broker.bootstrap
     assert ensure_topics(at(place, settings)) == []
     assert ensure_topics(at(place, settings)) == []
@@ -197,7 +196,7 @@ def test_topics_are_made_once_and_as_the_contract_says(kafka_broker: KafkaBroker
     assert "has 2 partitions, the setting says 3" in difference
 
 
-def test_accepts_large_records(kafka_broker: KafkaBroker) -> None:  # noqa: F811
+def test_accepts_large_records(kafka_broker: KafkaBroker) -> None:
     ensure_topics(at(kafka_broker.bootstrap, kafka_broker.settings))
     value = os.urandom(8 << 20)
     send(kafka_broker.bootstrap, kafka_broker.settings.unreadable_topic, value)

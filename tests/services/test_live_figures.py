@@ -24,8 +24,7 @@ from lakehouse.tables import GOLD_CUSTOMER_VALUE, GOLD_FUNNEL, GOLD_ORDERS, GOLD
 from operate.lake import last_noted, query
 from operate.live import page_url
 from operate.stack import Stack
-from tests.browser_fixture import browser as browser
-from tests.browser_fixture import opened
+from tests.browser_pages import opened
 from tests.builders import Fields, event, purchase
 from tests.services.runs import ask, running, wait_until_read
 from tests.services.sinks import wait_for, wait_until_served

@@ -27,13 +27,10 @@ from lakehouse.topics import GoldTopics
 from operate.live import page_url
 from operate.services.kafka import KafkaBroker
 from operate.services.postgres import PostgresServer
-from tests.browser_fixture import browser as browser
-from tests.browser_fixture import faults, opened
+from tests.browser_pages import faults, opened
 from tests.builders import HOSTILE
 from tests.gold_rows import AT, cart, customer, funnel, order, product, sale
-from tests.kafka_fixture import kafka_broker as kafka_broker
-from tests.postgres_fixture import postgres as postgres
-from tests.postgres_fixture import running_server
+from tests.postgres_server import running_server
 from tests.services.pages import page_server, shop_in
 from tests.services.sinks import serving, wait_until_served
 

@@ -19,8 +19,6 @@ from operate.services.kafka import KafkaBroker
 from operate.services.postgres import PostgresServer
 from serving.live.follow import connect
 from tests.gold_rows import product
-from tests.kafka_fixture import kafka_broker as kafka_broker
-from tests.postgres_fixture import postgres as postgres
 from tests.services.pages import page_server, shop_in
 from tests.services.sinks import serving, wait_for, wait_until_served
 

@@ -33,7 +33,6 @@ from lakehouse.errors import ServiceError, SettingError
 from lakehouse.settings import Settings
 from operate.services.kafka import KafkaBroker
 from tests.fake_stream import FakeClock
-from tests.kafka_fixture import kafka_broker  # noqa: F401 (a fixture)
 from tests.services.store import committed, store_in, values
 
 START = datetime(2020, 2, 3, tzinfo=UTC)
@@ -43,7 +42,7 @@ ROW = "{at} UTC,view,{product},1487580006895846315,,runail,3.11,{user},0b974342\
 
 
 @pytest.fixture
-def store(kafka_broker: KafkaBroker, tmp_path: Path) -> Settings:  # noqa: F811
+def store(kafka_broker: KafkaBroker, tmp_path: Path) -> Settings:
     return store_in(kafka_broker, tmp_path)
 
 
@@ -62,7 +61,7 @@ def recording(folder: Path, seconds: int, rows_per_s: int) -> Path:
 
 
 def test_both_clients_put_a_key_into_the_same_partition(
-    kafka_broker: KafkaBroker,  # noqa: F811
+    kafka_broker: KafkaBroker,
     tmp_path: Path,
 ) -> None:
     store = store_in(kafka_broker, tmp_path, topic_partitions=4)

@@ -23,9 +23,7 @@ from tests.builders import event, purchase, records
 from tests.flow.conftest import only as only
 from tests.flow.steps import Lake
 from tests.flow.test_replay import STRICT, with_rule
-from tests.kafka_fixture import kafka_broker as kafka_broker
-from tests.postgres_fixture import database_in
-from tests.postgres_fixture import postgres as postgres
+from tests.postgres_server import database_in
 from tests.services.sinks import serving, wait_until_served
 from tests.services.store import committed, store_in
 

@@ -19,11 +19,9 @@ from lakehouse.registry import KnownSchema, Registry
 from lakehouse.settings import Settings
 from operate.services.kafka import KafkaBroker
 from operate.services.topics import ensure_topics
+from tests.apicurio import ApicurioRegistry
 from tests.avro import V1, with_field
 from tests.builders import event
-from tests.kafka_fixture import kafka_broker as kafka_broker
-from tests.registry_fixture import ApicurioRegistry
-from tests.registry_fixture import registry as registry
 
 ROOT = Path(__file__).resolve().parents[2]
 

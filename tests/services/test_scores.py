@@ -21,9 +21,7 @@ from operate.services.kafka import KafkaBroker
 from operate.services.postgres import PostgresServer
 from tests.carts_of_store import cart_events
 from tests.gold_rows import product
-from tests.kafka_fixture import kafka_broker as kafka_broker
-from tests.postgres_fixture import database_in
-from tests.postgres_fixture import postgres as postgres
+from tests.postgres_server import database_in
 from tests.registry import INTENT, VALUE, Registry, intent_model, value_model
 from tests.services.runs import submit
 from tests.services.sinks import serving, wait_until_served

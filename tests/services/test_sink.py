@@ -27,9 +27,7 @@ from serving.state import read_state
 from tests.builders import HOSTILE
 from tests.chaos.small_disk import SmallDisk
 from tests.gold_rows import AT, NOW, customer, order, product, sale
-from tests.kafka_fixture import kafka_broker as kafka_broker
-from tests.postgres_fixture import database_in, running_server
-from tests.postgres_fixture import postgres as postgres
+from tests.postgres_server import database_in, running_server
 from tests.services.runs import ROOT
 from tests.services.sinks import serving, wait_for, wait_until_served
 from tests.services.store import store_in

@@ -1,4 +1,4 @@
-"""A real browser for the tests of a module. Import `browser` into a test file to use it."""
+"""Pages opened in a real browser: what it complains of, and what would keep a reader from them."""
 
 from __future__ import annotations
 
@@ -7,26 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
-
-from bench.audience import chromium, chromium_flags
+from playwright.sync_api import Browser, Page
 
 _SERIOUS = ("serious", "critical")
-
-
-# Not of the whole session: its loop runs in the main thread, where other modules' tests run theirs.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Started, without a window. Skips where there is none."""
-    program = chromium()
-    if not program:
-        pytest.skip("there is no Chromium on the path to look at the page with")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=chromium_flags())
-        yield started
-        started.close()
 
 
 @dataclass

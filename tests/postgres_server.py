@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the whole test session. Import `postgres` into a conftest or a test file to use it."""
+"""A real PostgreSQL, and databases in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from lakehouse.settings import Settings
 from operate.services import process
@@ -38,13 +37,6 @@ def running(server: PostgresServer) -> Iterator[tuple[PostgresServer, subprocess
         if started.poll() is None:
             started.send_signal(STOP_SIGNAL)
         started.wait(30)
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """Started. Tests share it: each uses a database of its own, see `database_in`."""
-    with running_server(tmp_path_factory.mktemp("postgres-home")) as (server, _):
-        yield server
 
 
 def database_in(server: PostgresServer, name: str) -> str:

@@ -1,4 +1,4 @@
-"""A real schema registry: Apicurio, fetched when it is first needed. It keeps what it has when it is started again."""
+"""A real schema registry, Apicurio, fetched when it is first needed. It keeps what it has when it is started again."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import subprocess
 import tarfile
 import time
 import urllib.request
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-
-import pytest
 
 from operate import jars, java
 from operate.services import ports, process
@@ -58,14 +55,3 @@ class ApicurioRegistry:
         with suppress(OSError), urllib.request.urlopen(f"{self.url}/subjects", timeout=5):
             return True
         return False
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApicurioRegistry]:
-    """Started. Tests share it: each uses subjects of its own."""
-    registry = ApicurioRegistry(tmp_path_factory.mktemp("registry"))
-    registry.start()
-    try:
-        yield registry
-    finally:
-        registry.stop()
