@@ -1,3 +1,5 @@
+"""The embedded broker: it survives kills, leaves no trace, listens on the loopback alone, and says what is wrong."""
+
 from __future__ import annotations
 
 import os
