@@ -36,14 +36,6 @@ def free_port(taken: set[int]) -> int:
     raise ServiceError(f"No free port found between {RANGE.start} and {RANGE.stop} on {LOOPBACK}.")
 
 
-def free_ports(count: int) -> list[int]:
-    """So many free ports, no two the same."""
-    found: list[int] = []
-    while len(found) < count:
-        found.append(free_port(set(found)))
-    return found
-
-
 def settle(memory: Path, wanted: dict[str, int]) -> tuple[dict[str, int], list[str]]:
     """Ports by name, and what the user should know about them.
 

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
-from ingest.disorder import Record, records, with_broken, with_copies, with_late
 from ingest.generate import events_from
 from ingest.shape import StoreShape
+from tests.disorder import Record, records, with_broken, with_copies, with_late
 
 DAYS = 29  # copies and late events can then be weeks behind
 _COPIES, _LATE, _BROKEN = 0.05, 0.03, 0.01
@@ -34,7 +34,7 @@ def made_input(size: int, seed: int, now: datetime) -> list[Record]:
     """About so many records of the 29 days that ended yesterday, in the order in which they are sent.
 
     5 % are sent again, half of them soon and half of them up to weeks later; 3 % come late by minutes to weeks; 1 % are
-    broken, in each way of `ingest.disorder` as often as in the others. The same seed on the same day (UTC) makes the
+    broken, in each way of `tests.disorder` as often as in the others. The same seed on the same day (UTC) makes the
     same records, but for the times that are a year ahead of `now`.
     """
     start_at = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS + 1)
