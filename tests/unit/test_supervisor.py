@@ -6,8 +6,7 @@ import json
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +15,7 @@ import pytest
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
 from operate.supervisor import Program, Supervisor, end_leftovers
+from tests.programs import pid_of, wait_until
 
 
 @pytest.fixture
@@ -32,17 +32,6 @@ def supervisor(settings: Settings, said: list[str]) -> Iterator[Supervisor]:
 
 def program(tmp_path: Path, code: str, **more: object) -> Program:
     return Program("small", [sys.executable, "-c", code], tmp_path / "small.log", **more)  # type: ignore[arg-type]
-
-
-def pid_of(settings: Settings) -> int:
-    return int(json.loads((settings.home / "run" / "processes.json").read_text())["small"][0])
-
-
-def wait_until(is_so: Callable[[], bool], timeout_s: float = 15.0) -> None:
-    end_s = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < end_s
-        time.sleep(0.02)
 
 
 def test_a_program_that_dies_is_started_again_and_that_is_said(
