@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
+
+# delta-rs reads it when it is imported, so nothing else of ours imports delta-rs. On HDFS it warns of each attempt to
+# reach a DataNode that is away, and reads from another; what it cannot read it raises.
+os.environ.setdefault("RUST_LOG", "error")
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 

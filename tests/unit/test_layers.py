@@ -148,6 +148,15 @@ def test_there_is_one_builder_of_sessions() -> None:
     assert builders == {"lakehouse/session.py", "bench/textbook.py"}
 
 
+def test_delta_rs_is_imported_in_one_place_which_has_set_what_it_logs() -> None:
+    importing = {
+        str(path.relative_to(ROOT))
+        for path in modules("lakehouse", *LAYERS, *ABOVE)
+        if any(name.split(".")[0] == "deltalake" for name in imported_by(tree_of(path)))
+    }
+    assert importing == {"operate/lake.py"}
+
+
 def test_the_folder_of_a_table_is_spelled_nowhere_but_in_the_list_of_tables() -> None:
     """`bronze/events` as a path; `bronze.events` is a name, and free to use."""
     paths = re.compile("|".join(re.escape(table.name.replace(".", "/")) + r"\b(?!\.py)" for table in TABLES))
