@@ -83,6 +83,17 @@ def test_the_architecture_page_names_every_package_and_only_files_that_exist() -
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_what_is_vendored_has_its_licence_beside_it_and_is_in_the_notice() -> None:
+    notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
+    vendored = [path for name in PACKAGES for path in (ROOT / name.replace(".", "/")).glob("**/vendor/*")]
+    assert vendored
+    for folder in vendored:
+        assert (folder / "LICENSE").is_file(), folder
+        named = notice.split(f"\n{folder.relative_to(ROOT)}\n")[1]
+        for licence in folder.glob("LICENSE-*"):
+            assert f"({licence.name})" in named
+
+
 def test_every_module_says_what_it_does() -> None:
     for path in PYTHON:
         if path.name != "__init__.py":
