@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
+from ingest.disorder import Record, records, with_broken, with_copies, with_late
 from ingest.generate import events_from
 from ingest.shape import StoreShape
-from tests.disorder import Record, records, with_broken, with_copies, with_late
 
 DAYS = 29  # copies and late events can then be weeks behind
 _COPIES, _LATE, _BROKEN = 0.05, 0.03, 0.01

@@ -16,13 +16,13 @@ from typing import Any
 
 import psutil
 
+from ingest.disorder import RULES, Record, records, with_broken, with_copies, with_late
 from ingest.generate import events_from
 from ingest.producer import EventProducer
 from ingest.shape import StoreShape
 from lakehouse.pulse import read_pulse
 from lakehouse.settings import Settings
 from operate.stack import Stack
-from tests.disorder import RULES, Record, records, with_broken, with_copies, with_late
 from tests.services.runs import ask, assert_promises, running, wait_until_read
 
 SEED = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10**6)))

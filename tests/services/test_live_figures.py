@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from ingest.disorder import records
 from ingest.generate import events_from
 from ingest.producer import EventProducer
 from ingest.shape import StoreShape
@@ -25,7 +26,6 @@ from operate.live import page_url
 from operate.stack import Stack
 from tests.browser_pages import opened
 from tests.builders import Fields, event, purchase
-from tests.disorder import records
 from tests.services.runs import ask, running, wait_until_read
 from tests.services.sinks import wait_for, wait_until_served
 from tests.visits_by_hand import carts_by_hand

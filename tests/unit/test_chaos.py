@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from ingest.disorder import RULES, Record
 from tests.builders import event, purchase
 from tests.chaos.checks import Verdict, check, same_rows, skipped, summed_up
 from tests.chaos.plain import Plain, calculate
 from tests.chaos.sales_reader import read_sales
 from tests.chaos.sendings import Sending, as_table, made_input, spread
-from tests.disorder import RULES, Record
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 USER, LATER = 463240012, "2019-10-01 00:00:59 UTC"

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from ingest.catalogue import catalogue
 from ingest.csv_files import write_csv_files
 from ingest.customers import Customers
+from ingest.disorder import RULES, records, with_broken, with_copies, with_late
 from ingest.event_batch import COLUMNS, EventBatch, Writer, money
 from ingest.generate import events_from, history
 from ingest.shape import StoreShape
 from ingest.week import busy_week
-from tests.disorder import RULES, records, with_broken, with_copies, with_late
 
 SHAPE = StoreShape()
 MONDAY = datetime(2020, 2, 3, tzinfo=UTC)
