@@ -48,9 +48,7 @@ def work(setup: Setup, lock: int) -> int:  # type: ignore[name-defined]  # noqa:
     from lakehouse.errors import LakehouseError
     from operate.progress import StepError, tail
 
-    print(
-        "Setting up (a minute the first time; the full output is in .venv/install.log and .venv/jars.log)", flush=True
-    )
+    print("Setting up (about a minute the first time; what the commands say is in .venv/install.log)", flush=True)
     setup.log.write_bytes(b"")
     setup.jars_log.write_bytes(b"")
     try:

@@ -44,6 +44,7 @@ class Packages:
 
     def __init__(self, venv: Path, run: Run) -> None:
         self._python, self._uv, self._run = venv / "bin" / "python", venv / "bin" / "uv", run
+        self.unpacked = venv / "tmp"
         self._pip = [str(self._python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
 
     def get_uv(self) -> None:
@@ -55,7 +56,8 @@ class Packages:
 
     def install(self, *what: str) -> None:
         if not self._uv.exists():
-            self._run([*self._pip, "install", *HOW, *what], {})
+            self.unpacked.mkdir(exist_ok=True)  # rather than /tmp, which may be too small for pyspark
+            self._run([*self._pip, "install", *HOW, *what], {"TMPDIR": str(self.unpacked)})
             return
         listing = subprocess.run([*self._pip, "config", "list"], capture_output=True, text=True, check=True).stdout
         options = ["--no-index"] if re.search(r"\bno-index='(1|true|yes|on)'", listing, re.I) else []
@@ -76,8 +78,10 @@ def for_uv(listing: str, environment: Mapping[str, str]) -> dict[str, str]:
     :param listing: what `pip config list` prints: lines such as `global.index-url='...'`.
     """
     found: dict[tuple[str, str], str] = {}
-    for line in listing.splitlines():
-        name, _, value = line.partition("=")
+    for line in listing.split("\n"):
+        name, is_setting, value = line.partition("=")
+        if not is_setting:
+            continue
         section, _, key = name.rpartition(".")
         found[section, key] = str(ast.literal_eval(value))
     wanted = {"UV_INDEX_STRATEGY": "unsafe-best-match"}  # as pip: whichever index has it; the hash decides

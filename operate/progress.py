@@ -31,7 +31,7 @@ class Step:
     """
 
     def __init__(self, title: str, folders: Sequence[Path] = ()) -> None:
-        self.title, self.folders = title, folders
+        self.title, self.folders, self.written = title, folders, 0
         self.started, self.started_at = time.monotonic(), time.time()
         self.in_place = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         self._ended = threading.Event()
@@ -54,8 +54,8 @@ class Step:
             self._show("...")
 
     def _show(self, state: str, last: bool = False) -> None:
-        written = sum(grown(folder, self.started_at) for folder in self.folders) >> 20
-        on_disk = f"{written} MB on disk" if written else ""
+        self.written = max(self.written, sum(grown(folder, self.started_at) for folder in self.folders))
+        on_disk = f"{self.written >> 20} MB on disk" if self.written >> 20 else ""
         line = f"  {self.title:<44} {state:<7} {on_disk:>15} {time.monotonic() - self.started:4.0f} s"
         if self.in_place:
             print(f"\r{line}\033[K", end="\n" if last else "", flush=True)

@@ -26,10 +26,10 @@ HIDDEN = ("PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "S
 class Setup:
     """What setup makes in the `.venv` of a checkout.
 
-    :param packages: `run` or `test`, a file in requirements/. What is set up for `test` stays so.
+    :param purpose: `run` or `test`, a list in requirements/. What is set up for `test` stays so.
     """
 
-    def __init__(self, root: Path, packages: str = "run") -> None:
+    def __init__(self, root: Path, purpose: str = "run") -> None:
         self.root = root
         self.venv = root / ".venv"
         self.python = self.venv / "bin" / "python"
@@ -40,20 +40,21 @@ class Setup:
         self.wrapper = java.installed_home(self.venv)
         self.jars = jars.folder(self.venv)
         self.stamp = self.venv / "share" / "lakehouse" / "setup.sha256"
-        self.packages = "test" if self.stamped()[1:] == ["test"] else packages
+        self.purpose = "test" if self.stamped()[1:] == ["test"] else purpose
+        self.packages = Packages(self.venv, self.run)
 
     @property
     def pyspark(self) -> Path:
         return next(self.venv.glob("lib/python*/site-packages/pyspark"), self.venv / "no-pyspark")
 
     def stamped(self) -> list[str]:
-        """The fingerprint of the last setup that ended well, and its packages."""
+        """The fingerprint of the last setup that ended well, and its purpose."""
         return self.stamp.read_text(encoding="utf-8").split() if self.stamp.is_file() else []
 
     def is_done(self) -> bool:
         made = [self.python, self.wrapper / "bin" / "java", self.pyspark / "conf" / "spark-env.sh"]
         made += [self.jars / name for name in jars.files(jars.SETUP)]
-        return self.stamped() == [self.fingerprint(), self.packages] and all(path.exists() for path in made)
+        return self.stamped() == [self.fingerprint(), self.purpose] and all(path.exists() for path in made)
 
     def fingerprint(self) -> str:
         """Changes with anything that setup depends on, the place of the checkout and the choice of Java among them."""
@@ -70,7 +71,7 @@ class Setup:
         self.stamp.unlink(missing_ok=True)
         steps: tuple[tuple[str, Callable[[], None], Sequence[Path]], ...] = (
             ("Virtual environment", self.make_venv, ()),
-            ("Python packages, jars for Spark and Kafka", self.download, caches()),
+            ("Python packages, jars for Spark and Kafka", self.download, [*caches(), self.packages.unpacked]),
             ("Java", self.install_java, ()),
             ("Spark's configuration", self.configure_spark, ()),
             ("Check that Python, Spark and Kafka start", self.check, ()),
@@ -78,7 +79,7 @@ class Setup:
         for title, step, folders in steps:
             with Step(title, folders):
                 step()
-        self.stamp.write_text(f"{self.fingerprint()} {self.packages}\n", encoding="utf-8")
+        self.stamp.write_text(f"{self.fingerprint()} {self.purpose}\n", encoding="utf-8")
 
     def run(self, command: Sequence[str | Path], more: Mapping[str, str] | None = None) -> None:
         with self.beside(command, self.log, more) as wait:
@@ -111,14 +112,13 @@ class Setup:
     def download(self) -> None:
         """Packages and jars side by side. First comes what downloads jars, and what builds packages."""
         self.at_work.touch()
-        packages = Packages(self.venv, self.run)
-        packages.get_uv()
-        packages.install(*pinned("setup"))
+        self.packages.get_uv()
+        self.packages.install(*pinned("setup"))
         home, _ = self.chosen_java()
         java_too = ["java"] if home is None or self.venv in home.parents else []
         with self.beside([self.python, "-m", "operate.jars", *jars.SETUP], self.jars_log) as wait_for_jars:
-            packages.install(*pinned(self.packages, *java_too))
-            packages.install("-e", ".")
+            self.packages.install(*pinned(self.purpose, *java_too))
+            self.packages.install("-e", ".")
             self.at_work.unlink()
             wait_for_jars()
 
