@@ -36,14 +36,24 @@ from lakehouse.tables import SILVER_EVENTS
 from operate.lake import last_noted
 
 SHOP = StoreShape(
-    products=2_000, categories=120, brands=60, buying_share=0.1, order_r=1.0, order_alpha_days=20.0, leave_b=4.8
+    products=2_000,
+    categories=120,
+    brands=60,
+    buying_share=0.25,
+    order_r=1.0,
+    order_alpha_days=15.0,
+    leave_b=4.8,
+    spend_gamma_cents=2_500.0,
+    order_views=4.0,
+    order_carts=2.5,
+    order_removes=2.0,
 )
-"""A shop with regular customers: so that weeks of few events are enough to learn from."""
+"""A shop with regular customers and small orders: so that weeks of few events are enough to learn from."""
 
 PAST = timedelta(days=42)
-PAST_ROWS_PER_DAY = 600.0
+PAST_ROWS_PER_DAY = 300.0
 LAST_HOUR = timedelta(hours=1)
-LAST_HOUR_RATE_PER_S = 3.0
+LAST_HOUR_RATE_PER_S = 1.5
 STREAM_STARTS = "the stream starts"
 """What the line ends with that says so."""
 

@@ -13,6 +13,9 @@ from pathlib import Path
 from lakehouse.errors import JavaError
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "deploy" / "spark" / "java"
+ARCHIVE_ANEW = "ARCHIVE_CLASSES"
+"""A variable: JVMs that are started archive their classes instead of using an archive."""
+
 SUITABLE = "Java 17, 21, or 25 from 25.0.3 on"
 NEXT_STEP = f"run `make setup`, which installs a runtime, or set JAVA_HOME to {SUITABLE}"
 
@@ -20,6 +23,11 @@ NEXT_STEP = f"run `make setup`, which installs a runtime, or set JAVA_HOME to {S
 def installed_home(venv: Path) -> Path:
     """The folder that setup writes, usable as JAVA_HOME: its `bin/java` is deploy/spark/java, filled in."""
     return venv / "share" / "lakehouse" / "java"
+
+
+def archives(venv: Path = Path(sys.prefix)) -> Path:
+    """The folder of the archives of classes that setup makes."""
+    return venv / "share" / "lakehouse" / "classes"
 
 
 def version_of(home: Path) -> str:
@@ -89,16 +97,20 @@ def real_home(wrapper: Path) -> Path | None:
     return Path(found[1]) if found and not refusal(version_of(Path(found[1]))) else None
 
 
-def write_wrapper(wrapper: Path, real: Path, trust_store: Path | None) -> None:
+def write_wrapper(wrapper: Path, real: Path, trust_store: Path | None, pyspark: Path) -> None:
     """Make `wrapper` usable as JAVA_HOME, starting the runtime in `real`.
 
     :param trust_store: PKCS12 file of certificate authorities for a runtime that does not know the system's.
+    :param pyspark: the package's folder.
     """
     options = ""
     if trust_store:
         password = " -Djavax.net.ssl.trustStorePassword=changeit"  # the JVM's own default; it guards nothing
         options = f'-Djavax.net.ssl.trustStore="{trust_store}" -Djavax.net.ssl.trustStoreType=PKCS12{password} '
-    text = TEMPLATE.read_text(encoding="utf-8").replace("@JAVA@", f"{real}/bin/java").replace("@TRUST_STORE@", options)
+    filled = {"@JAVA@": f"{real}/bin/java", "@TRUST_STORE@": options, "@SHARE@": str(wrapper.parent)}
+    text = TEMPLATE.read_text(encoding="utf-8").replace("@PYSPARK@", str(pyspark))
+    for name, value in filled.items():
+        text = text.replace(name, value)
     shutil.rmtree(wrapper, ignore_errors=True)
     (wrapper / "bin").mkdir(parents=True)
     # Spark's launcher and `version_of` read a runtime's version here instead of starting it.

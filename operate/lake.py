@@ -115,7 +115,8 @@ def events_left(table: Table, settings: Settings) -> int:
 
     :raises TableError: one of the two is not there.
     """
-    behind = open_table(SILVER_EVENTS, settings).version() - int(last_noted(table, settings).note["silver_version"])
+    read = int(last_noted(table, settings).note.get("silver_version", 0))
+    behind = open_table(SILVER_EVENTS, settings).version() - read
     commits = commits_of(SILVER_EVENTS, settings, behind) if behind > 0 else []
     return sum(int(commit.metrics.get("numOutputRows", 0)) for commit in commits)
 

@@ -46,7 +46,7 @@ def test_a_java_home_that_does_not_fit_gives_way_to_the_installed_one(tmp_path: 
     old = runtime(tmp_path / "old", "11.0.2")
     real = runtime(tmp_path / "jdk", "21.0.8")
     wrapper = java.installed_home(tmp_path / "venv")
-    java.write_wrapper(wrapper, real, trust_store=None)
+    java.write_wrapper(wrapper, real, trust_store=None, pyspark=tmp_path / "pyspark")
     assert java.java_home({"JAVA_HOME": str(old)}, tmp_path / "venv") == wrapper
     assert java.real_home(wrapper) == real
 
@@ -70,7 +70,7 @@ def test_nothing_there(tmp_path: Path) -> None:
 def test_a_wrapper_whose_runtime_is_gone_is_not_kept(tmp_path: Path) -> None:
     real = runtime(tmp_path / "jdk", "21.0.8")
     wrapper = tmp_path / "wrapper"
-    java.write_wrapper(wrapper, real, trust_store=None)
+    java.write_wrapper(wrapper, real, trust_store=None, pyspark=tmp_path / "pyspark")
     (real / "bin" / "java").unlink()
     assert java.real_home(wrapper) is None
     ended = subprocess.run([wrapper / "bin" / "java", "-version"], capture_output=True, text=True, check=False)
@@ -80,7 +80,9 @@ def test_a_wrapper_whose_runtime_is_gone_is_not_kept(tmp_path: Path) -> None:
 
 def test_the_wrapper_drops_the_incubating_module_and_keeps_every_other_argument(tmp_path: Path) -> None:
     wrapper = tmp_path / "wrapper"
-    java.write_wrapper(wrapper, runtime(tmp_path / "jdk", "21.0.8"), trust_store=tmp_path / "trust.p12")
+    java.write_wrapper(
+        wrapper, runtime(tmp_path / "jdk", "21.0.8"), trust_store=tmp_path / "trust.p12", pyspark=tmp_path / "pyspark"
+    )
     command = [wrapper / "bin" / "java", "--add-modules=jdk.incubator.vector", "-cp", "a/*:b c", "Main", ""]
     said = subprocess.run(
         command, capture_output=True, text=True, check=True, env={"PATH": "/bin:/usr/bin", "JAVA_TOOL_OPTIONS": "-Da=*"}
@@ -91,9 +93,74 @@ def test_the_wrapper_drops_the_incubating_module_and_keeps_every_other_argument(
 
 def test_the_environments_runtime_goes_before_the_wrapped_one(tmp_path: Path) -> None:
     wrapper = tmp_path / "wrapper"
-    java.write_wrapper(wrapper, runtime(tmp_path / "jdk", "21.0.8"), trust_store=None)
+    java.write_wrapper(wrapper, runtime(tmp_path / "jdk", "21.0.8"), trust_store=None, pyspark=tmp_path / "pyspark")
     other = runtime(tmp_path / "other", "17.0.9")
     said = subprocess.run(
         [wrapper / "bin" / "java"], capture_output=True, text=True, check=True, env={"REAL_JAVA": f"{other}/bin/java"}
     )
     assert "17.0.9" in said.stderr
+
+
+class Installed:
+    """A wrapper with jars of Spark and Kafka beside it, and class paths as their launchers give them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pyspark, self.share = folder / "pyspark", folder / "share"
+        for jar in (
+            self.pyspark / "jars" / "a.jar",
+            self.pyspark / "jars" / "slf4j-api-2.0.17.jar",
+            self.share / "jars" / "spark" / "delta.jar",
+            self.pyspark / "conf" / "log4j2.properties",
+        ):
+            jar.parent.mkdir(parents=True, exist_ok=True)
+            jar.touch()
+        (self.share / "classes").mkdir()
+        self.wrapper = self.share / "java"
+        java.write_wrapper(self.wrapper, runtime(folder / "jdk", "21.0.8"), trust_store=None, pyspark=self.pyspark)
+        jars = f"{self.pyspark}/jars"
+        self.of_spark = f"{self.share}/jars/spark/*:{self.pyspark}/conf/:{jars}/slf4j-api-2.0.17.jar:{jars}/*"
+        self.of_kafka = f"{self.share}/jars/kafka/*"
+        self.archived_spark = f"{self.share}/jars/spark/delta.jar:{jars}/a.jar:{jars}/slf4j-api-2.0.17.jar"
+
+    def archive(self, name: str) -> None:
+        (self.share / "classes" / f"{name}.jsa").touch()
+
+    def started(self, class_path: str, **environment: str) -> list[str]:
+        command = [self.wrapper / "bin" / "java", "-cp", class_path, "Main"]
+        env = {"PATH": "/bin:/usr/bin"} | environment
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout.strip("|\n ").split()
+
+
+QUIET = ["-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
+
+
+def test_archived_classes_are_used_with_the_class_path_that_they_were_archived_with(tmp_path: Path) -> None:
+    installed = Installed(tmp_path)
+    installed.archive("spark")
+    installed.archive("kafka")
+    log4j = f"-Dlog4j2.configurationFile={installed.pyspark}/conf/log4j2.properties"
+    use = f"-XX:SharedArchiveFile={installed.share}/classes"
+    spark = [log4j, f"{use}/spark.jsa", *QUIET, "-cp", installed.archived_spark, "Main"]
+    assert installed.started(installed.of_spark) == spark
+    assert installed.started(installed.of_kafka) == [f"{use}/kafka.jsa", *QUIET, "-cp", installed.of_kafka, "Main"]
+    assert installed.started("other/*") == ["-cp", "other/*", "Main"]
+
+
+def test_without_an_archive_nothing_changes(tmp_path: Path) -> None:
+    installed = Installed(tmp_path)
+    for class_path in (installed.of_spark, installed.of_kafka):
+        assert installed.started(class_path) == ["-cp", class_path, "Main"]
+
+
+def test_hadoops_configuration_beside_sparks_stays_on_the_class_path(tmp_path: Path) -> None:
+    installed = Installed(tmp_path)
+    installed.archive("spark")
+    (installed.pyspark / "conf" / "core-site.xml").touch()
+    assert installed.started(installed.of_spark) == ["-cp", installed.of_spark, "Main"]
+
+
+def test_setup_has_classes_archived_with_the_class_path_that_they_are_used_with(tmp_path: Path) -> None:
+    installed = Installed(tmp_path)
+    anew = installed.started(installed.of_spark, **{java.ARCHIVE_ANEW: "1"})
+    assert f"-XX:ArchiveClassesAtExit={installed.share}/classes/spark.jsa" in anew
+    assert installed.archived_spark in anew
