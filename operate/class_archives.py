@@ -1,4 +1,4 @@
-"""The classes of Spark and Kafka as a JVM has them once loaded: to read and verify them is a third of what a start costs.
+"""Archives of the classes of Spark and Kafka, since a third of what a start costs is to read and verify them.
 
 `python -m operate.class_archives` runs some events from Kafka to gold, as a last check of the setup, and has each JVM
 archive its classes when it ends (JEP 350). A JVM that does not fit an archive, such as another Java's, does without.
@@ -48,6 +48,7 @@ def make(home: Path) -> int:
         _send_events(settings)
         with spark_session("storefront setup", settings) as spark:
             gateway = spark.sparkContext._gateway
+            assert gateway is not None
             bronze.follow(spark, settings, Stop(), True)
             silver.refine(spark, settings, Refinement(spark, settings), QualityLog(spark, settings), Stop(), True)
             aggregation = Aggregation(spark, settings, GoldTopics(settings))

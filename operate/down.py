@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from contextlib import suppress
 
 import psutil
@@ -11,9 +12,10 @@ from rich.console import Console
 
 from lakehouse.errors import InputError, ServiceError
 from lakehouse.settings import Settings
-from operate.supervisor import end_leftovers
+from operate.stack import title_of
+from operate.supervisor import end_leftovers, programs_in
 
-_STOP_S = 90.0
+_STOP_S, _SAY_EVERY_S = 120.0, 5.0
 _OURS = [
     "archive",
     "days",
@@ -40,9 +42,13 @@ def down(settings: Settings, wipe: bool, yes: bool, console: Console) -> int:
         console.print(f"stopping process {supervisor.pid} ...", highlight=False)
         with suppress(psutil.NoSuchProcess):
             supervisor.terminate()
-        _, alive = psutil.wait_procs([supervisor], _STOP_S)
-        if alive:
-            raise ServiceError(f"Process {supervisor.pid} did not stop in {_STOP_S:.0f} s.", "", "kill it")
+        began_s = time.monotonic()
+        while psutil.wait_procs([supervisor], _SAY_EVERY_S)[1]:
+            waited_s = time.monotonic() - began_s
+            still = ", ".join(map(title_of, reversed(programs_in(settings)))) or "its end"
+            if waited_s > _STOP_S:
+                raise ServiceError(f"Process {supervisor.pid} did not stop in {_STOP_S:.0f} s: {still}.", "", "kill it")
+            console.print(f"waiting for {still}; {waited_s:.0f} s so far", highlight=False)
     left = end_leftovers(settings)
     console.print("stopped" if supervisor or left else f"nothing runs in {settings.home}")
     return _wipe(settings, yes, console) if wipe else 0

@@ -42,6 +42,12 @@ _ROUNDS = {"rounds": "sessions and gold's slower tables", "carts": "abandoned ca
 """Processes of operate.rounds and what they keep, in the order in which they are stopped: carts are made of what the
 rounds keep."""
 
+
+def title_of(name: str) -> str:
+    """What a user reads of the program with this name."""
+    return _ROUNDS.get(name, name)
+
+
 Source = Callable[[Settings], Program]
 """What sends events: made once it is known where Kafka is."""
 

@@ -193,15 +193,20 @@ class Supervisor:
 
 def end_leftovers(settings: Settings) -> list[str]:
     """Ends programs that outlived the supervisor which started them. Out: their names."""
+    left = programs_in(settings)
+    for pid in reversed(left.values()):
+        _end(pid, lambda: 15.0)
+    _notes(settings).unlink(missing_ok=True)
+    return list(left)
+
+
+def programs_in(settings: Settings) -> dict[str, int]:
+    """The programs that run in a home folder, in the order of their start: name -> process id."""
     try:
         notes = json.loads(_notes(settings).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
-        return []
-    left = [(name, pid) for name, (pid, born) in notes.items() if [pid, born] == _identity(pid)]
-    for _, pid in reversed(left):
-        _end(pid, lambda: 15.0)
-    _notes(settings).unlink(missing_ok=True)
-    return [name for name, _ in left]
+        return {}
+    return {name: pid for name, (pid, born) in notes.items() if [pid, born] == _identity(pid)}
 
 
 def tail(log: Path, lines: int = 12) -> str:
