@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 
 from lakehouse.session import build_session
 from lakehouse.settings import PREFIX, Settings
+from operate.services import ports
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -69,3 +70,48 @@ def spark(_no_outside_settings: None, tmp_path_factory: pytest.TempPathFactory) 
     )
     yield session
     session.stop()
+
+
+# Below: what holds where the tests run in several processes, workers, side by side: `-n 2 --dist loadgroup`.
+
+_ONE_FOR_ALL = ("spark", "secure_kafka", "registry")
+"""Fixtures that a run has once: all tests that use one of them are in one worker."""
+
+_BEGIN_FIRST = ()
+"""Modules that take long: begun last, one of them would keep one worker busy while the other has nothing left."""
+
+
+def pytest_configure() -> None:
+    """No two workers choose the same port."""
+    if _is_worker():
+        number, count = int(os.environ["PYTEST_XDIST_WORKER"][2:]), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        share = len(ports.RANGE) // count
+        first = ports.RANGE.start + number * share
+        os.environ[ports.SHARE] = f"{first}-{first + share - 1}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a module, and those that use a fixture of which there is one for all, are in one group, so in one
+    worker.
+    """
+    if not _is_worker():
+        return
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_shared_by(item) or item.path.stem))
+    items.sort(key=_when)
+
+
+def _shared_by(item: pytest.Item) -> str | None:
+    """The fixture that puts the test into a group of more than its module."""
+    return next((name for name in _ONE_FOR_ALL if name in getattr(item, "fixturenames", ())), None)
+
+
+def _when(item: pytest.Item) -> int:
+    """Place in the order of the groups."""
+    first = (*_ONE_FOR_ALL[:1], *_BEGIN_FIRST)
+    name = _shared_by(item) or item.path.stem
+    return first.index(name) if name in first else len(first)
+
+
+def _is_worker() -> bool:
+    return "PYTEST_XDIST_WORKER" in os.environ

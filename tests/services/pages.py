@@ -20,13 +20,13 @@ from operate.services.ports import free_port
 from operate.services.postgres import PostgresServer
 from tests.postgres_server import database_in
 from tests.services.sinks import wait_for
-from tests.services.store import store_in
+from tests.services.store import own_name, store_in
 
 
 def shop_in(broker: KafkaBroker, server: PostgresServer, folder: Path) -> Settings:
     """Topics and a database of this test's own, and a port for the page, which reads as `bi`."""
-    owner = database_in(server, folder.name)
-    reader = make_conninfo(server.bi_dsn, dbname=folder.name)
+    owner = database_in(server, own_name(folder))
+    reader = make_conninfo(server.bi_dsn, dbname=own_name(folder))
     return store_in(broker, folder).model_copy(
         update={"postgres_dsn": SecretStr(owner), "live_dsn": SecretStr(reader), "live_port": free_port(set())}
     )
