@@ -43,5 +43,5 @@ def page_server(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
         yield started
     finally:
         was_running = started.poll() is None
-        process.stop(started, 20.0)
+        process.stop(started, 60.0)
         assert not was_running or started.returncode == 0, log.read_text()

@@ -38,7 +38,6 @@ class SharedServices:
                 yield
             finally:
                 gc.collect()  # a client that nobody holds any more would complain of the broker's end
-                # First not to be a user: two that have started one each would wait for each other.
-                fcntl.flock(users, fcntl.LOCK_UN)
+                # While it waits it is no user any more: two that have started one each do not wait for each other.
                 fcntl.flock(users, fcntl.LOCK_EX)
                 self._ours.close()

@@ -141,7 +141,7 @@ def _ours(stack: Stack, wire: str, events: list[Fields]) -> int:
 
 
 def _wait(is_so: Callable[[], bool], stack: Stack) -> None:
-    end_s = time.monotonic() + 120
+    end_s = time.monotonic() + 600
     while not is_so():
         stack.supervisor.watch()
         assert time.monotonic() < end_s, read_pulse(stack.settings)

@@ -78,7 +78,7 @@ def _kill(stack: Stack, chance: random.Random) -> None:
     _wait_for(stack, lambda new: new.get("pid", pulse["pid"]) != pulse["pid"])
 
 
-def _wait_for(stack: Stack, is_so: Callable[[dict[str, Any]], bool], timeout_s: float = 120.0) -> None:
+def _wait_for(stack: Stack, is_so: Callable[[dict[str, Any]], bool], timeout_s: float = 600.0) -> None:
     end_s = time.monotonic() + timeout_s
     while not is_so(read_pulse(stack.settings)):
         stack.supervisor.watch()

@@ -47,7 +47,7 @@ def test_a_lake_is_handed_from_the_pipeline_to_the_jobs_and_back(tmp_path: Path)
     settings = Settings(home=tmp_path / ".lakehouse", topic_partitions=2)
     environment = os.environ | {"LAKEHOUSE_HOME": str(settings.home), "LAKEHOUSE_TOPIC_PARTITIONS": "2"}
     command = [str(BIN / "lakehouse"), "demo", "--files", str(REAL_ROWS)]
-    demo = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    demo = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert "45,029 rows of 3 files split into 92 days" in demo.stdout
     assert demo.stdout.count("holds") == 5
@@ -125,7 +125,7 @@ def _feed_again(settings: Settings) -> None:
     environment = os.environ | settings.as_environment()
     for way in (["replay"], ["source", "--once"]):
         command = [str(BIN / "lakehouse"), "ingest", *way]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stderr
     assert "45,029 rows of 92 files sent" in done.stderr
 
@@ -153,7 +153,7 @@ def _assert_the_readme_is_right(folder: Path) -> None:
 
 
 def _run(command: list[str], folder: Path) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout
 

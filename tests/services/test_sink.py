@@ -223,7 +223,7 @@ def test_two_instances_killed_at_random_serve_each_row_once(settings: Settings) 
     finally:
         for process in running.values():
             process.terminate()
-            assert process.wait(30) == 0
+            assert process.wait(120) == 0
 
 
 def test_views_show_what_is_now_by_the_store_clock(settings: Settings) -> None:
