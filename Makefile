@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Two processes; each takes groups of tests (tests/conftest.py) in their order. ARGS=-n0: one process.
-SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
 # What pytest says when ARGS choose none of the tests here.
 NO_TESTS := 5
 

@@ -71,7 +71,7 @@ def secure_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKaf
 
 
 @pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApicurioRegistry]:
+def schema_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApicurioRegistry]:
     """A real schema registry, started. Tests share it: each uses subjects of its own."""
     registry = ApicurioRegistry(tmp_path_factory.mktemp("registry"))
     registry.start()

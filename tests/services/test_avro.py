@@ -38,8 +38,9 @@ CHANNEL = with_field(COUPON, name="channel", type=["null", {"type": "map", "valu
 # Over a minute: it starts the pipeline, a rebuild and two jobs, each with a Spark of its own.
 @pytest.mark.long
 def test_json_then_avro_then_a_new_field_and_nothing_is_lost(
-    registry: ApicurioRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    schema_registry: ApicurioRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    registry = schema_registry
     settings = Settings(
         home=tmp_path / "home",
         topic_partitions=2,
