@@ -220,6 +220,8 @@ def test_two_instances_killed_at_random_serve_each_row_once(settings: Settings) 
             running[name] = instance(name)
         wait_until_served(settings)
         assert dict(ask(settings, "SELECT user_id, revision FROM gold.customer_value")) == wanted
+        for name, process in running.items():  # one that starts would end by the signal
+            wait_for(lambda: read_state(settings, name).get("pid") == process.pid, f"{name} does not run")  # noqa: B023
     finally:
         for process in running.values():
             process.terminate()
