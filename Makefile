@@ -1,6 +1,6 @@
 # The commands of everyday work; `make` alone lists them. Everything is installed into .venv, nothing outside but caches.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench chaos cluster-test ci-extra clean
+.PHONY: help setup setup-test lock demo test test-fast lint bench chaos cluster-test ci-extra clean
 PYTHON ?= python3
 BIN := .venv/bin
 # Two processes; each takes groups of tests (tests/conftest.py) in their order. ARGS=-n0: one process.
@@ -11,34 +11,40 @@ NO_TESTS := 5
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## */  make \1@/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-18s %s\n", $$1, $$2}'
 
-setup:  ## install everything into .venv (a few minutes the first time, then at once)
+setup:  ## install what the lakehouse needs into .venv (a minute the first time, then at once)
 	@$(PYTHON) operate/install.py
+
+setup-test:  ## the same, and what tests and linters need; the targets below do it by themselves
+	@$(PYTHON) operate/install.py --for test
+
+lock: setup  ## pin the packages of pyproject.toml anew in requirements/; ARGS='--upgrade-package numpy'
+	@$(BIN)/python -m operate.lock $(ARGS)
 
 demo: setup  ## the whole lakehouse on a generated stream; MINUTES=2 RATE=300 or FILES=path/to/csvs
 	@$(BIN)/lakehouse demo $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE)) $(if $(FILES),--files $(FILES))
 
-test: setup  ## all tests, the quick ones first; ARGS='-k late': some
+test: setup-test  ## all tests, the quick ones first; ARGS='-k late': some
 	@.ci/timed unit $(BIN)/python -m pytest tests/unit $(SIDE_BY_SIDE) $(ARGS) || [ $$? = $(NO_TESTS) ]
 	@.ci/timed tests $(BIN)/python -m pytest tests/spark tests/flow tests/services -m 'not long' $(SIDE_BY_SIDE) --durations=15 $(ARGS) || [ $$? = $(NO_TESTS) ]
 
-test-fast: setup  ## unit tests, local frames, and one file from bronze to gold: for each edit
+test-fast: setup-test  ## unit tests, local frames, and one file from bronze to gold: for each edit
 	@$(BIN)/python -m pytest tests/unit tests/spark tests/flow/test_late_sales.py $(SIDE_BY_SIDE) $(ARGS)
 
-lint: setup  ## ruff and mypy
+lint: setup-test  ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: setup  ## payment to sale, in seconds, on this machine
+bench: setup-test  ## payment to sale, in seconds, on this machine
 	@$(BIN)/lakehouse bench latency
 
-chaos: setup  ## kills, restarts, a full disk, a rebuild; then all rows against a plain calculation; ARGS='--seed 1'
+chaos: setup-test  ## kills, restarts, a full disk, a rebuild; then all rows against a plain calculation; ARGS='--seed 1'
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
-cluster-test: setup  ## each layer a job on Spark's workers, a lake on HDFS, three brokers, servers killed; ARGS=--short
+cluster-test: setup-test  ## each layer a job on Spark's workers, a lake on HDFS, three brokers, servers killed; ARGS=--short
 	@$(BIN)/python -m tests.cluster $(ARGS)
 
-ci-extra: setup  ## the long tests, how our latency compares with the textbook's, chaos, a cluster; short forms
+ci-extra: setup-test  ## the long tests, how our latency compares with the textbook's, chaos, a cluster; short forms
 	@.ci/timed 'long tests' $(BIN)/python -m pytest tests/flow tests/services -m long $(SIDE_BY_SIDE) --durations=10
 	@.ci/timed compare $(BIN)/python -m bench.compare --short
 	@.ci/timed chaos $(BIN)/python -m tests.chaos --short

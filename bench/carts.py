@@ -74,7 +74,7 @@ def measure_carts(settings: Settings, load: Load, abandon_after_s: int, say: Say
     """
     with fresh_stack(settings.model_copy(update={"cart_abandon_s": abandon_after_s}), say) as stack:
         say("starting the pipeline and PostgreSQL")
-        stack.start_beside_kafka(with_source=False)
+        stack.start_beside_kafka()
         return _measure(stack, load, say)
 
 

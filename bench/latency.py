@@ -40,7 +40,7 @@ def measure_lakehouse(settings: Settings, load: Load, say: Say) -> Measured:
     """All that `lakehouse up` runs, on a fresh lake, under this load."""
     with fresh_stack(settings, say) as stack:
         say("starting the pipeline and PostgreSQL")
-        stack.start_beside_kafka(with_source=False)
+        stack.start_beside_kafka()
         return open_loop(stack, load, say)
 
 

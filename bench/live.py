@@ -82,7 +82,7 @@ def measure_live(settings: Settings, load: Load, browsers: int, say: Say) -> dic
     """All that `lakehouse up` runs but the file source, on a fresh lake, under this load. Out: the facts."""
     with fresh_stack(settings, say) as stack:
         say("starting the pipeline, PostgreSQL and the live page")
-        stack.start_beside_kafka(with_source=False)
+        stack.start_beside_kafka()
         stack.live_page()
         return _measure(stack, load, browsers, say)
 

@@ -73,7 +73,7 @@ def measure(settings: Settings, load: Load, say: Say) -> dict[str, Any]:
 
     with fresh_stack(settings, say) as stack:
         say("starting the pipeline and PostgreSQL")
-        stack.start_beside_kafka(with_source=False)
+        stack.start_beside_kafka()
         usage = Usage(stack.settings)
         reader = TableReader(stack.settings, GOLD_CART_SCORES, take)
         store = StoreReader(stack.settings.postgres_dsn.get_secret_value(), served, GOLD_CART_SCORES)

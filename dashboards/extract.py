@@ -68,7 +68,7 @@ def _hyper() -> Any:
         raise MissingExtraError(
             "The packages for extracts are not installed.",
             "",
-            ".venv/bin/pip install -c constraints.txt '.[dashboards]'",
+            ".venv/bin/pip install -e '.[dashboards]'",
         ) from error
     return tableauhyperapi
 

@@ -38,7 +38,8 @@ class Aggregation:
     """Turns purchases into revisions of gold.product_sales, and keeps the version of silver.events it has read.
 
     Each start of a writer begins a new generation, recorded before anything is published: whatever a generation that
-    died had published and not written is published again under higher revisions (docs/decisions/0003-revisions.md).
+    died had published and not written is published again under higher revisions
+    (docs/decisions/0003-revisions-and-generations.md).
 
     :raises SettingError: the table has windows of another length than the settings.
     """

@@ -67,7 +67,7 @@ def _complete(paths: Sequence[Path]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Exit code 0 when all is written; 1 when somebody stopped it half way."""
-    parser = argparse.ArgumentParser(prog="python -m ingest.generate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="lakehouse ingest generate", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the files")
     parser.add_argument("--days", type=float, default=31.0, help="length of the history (default 31)")
     parser.add_argument("--start", default="2019-10-01", help="first day, UTC (default 2019-10-01)")

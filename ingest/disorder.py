@@ -1,4 +1,4 @@
-"""What happens to events on their way: copies, late arrival, broken records. For tests and for chaos on purpose.
+"""What happens to events on their way: copies, late arrival, broken records.
 
 Pure functions over lists of records, seeded. Each broken record says which rules a reader should report.
 """

@@ -72,11 +72,6 @@ class EventBatch:
             for at, kind, p, price, user, session in self._parts()
         ]
 
-    def to_json_lines(self) -> bytes:
-        """The JSON objects, each with a line feed after it."""
-        values = self.json_values()
-        return b"\n".join(values) + b"\n" if values else b""
-
     def to_csv(self) -> bytes:
         """The nine columns without a header, each row with a line feed after it."""
         product = self.writer.csv_product
@@ -118,9 +113,3 @@ class EventBatch:
         for at in np.flatnonzero((rows["high"] == 0) & (rows["low"] == 0)).tolist():
             out[at] = ""
         return out
-
-
-def events(batch: EventBatch) -> list[dict[str, str]]:
-    """The batch as one dict of the nine columns per event, all text, as in a CSV file. For tests and small looks."""
-    lines = batch.to_csv().decode().splitlines()
-    return [dict(zip(COLUMNS, line.split(","), strict=True)) for line in lines]

@@ -1,7 +1,7 @@
 """A synthetic stream of store events, the same for the same shape, seed and start. Nothing here reads a clock.
 
 `history` is a stretch of days with busy and quiet hours; `events_from` is endless at an even rate, to be sent as time
-passes. Run as a module it writes a history as CSV files (`csv_files.py`).
+passes.
 """
 
 from __future__ import annotations
@@ -45,9 +45,3 @@ def events_from(shape: StoreShape, seed: int, start_at: datetime, rate_per_s: fl
 def _stream(shape: StoreShape, week: Week, seed: int, start_at: datetime, rate_per_s: float) -> tuple[Stream, Writer]:
     goods = catalogue(shape)
     return Stream(shape, goods, week, seed, start_at.timestamp(), rate_per_s), Writer(goods)
-
-
-if __name__ == "__main__":
-    from ingest.csv_files import main  # not above: it imports this module
-
-    raise SystemExit(main())

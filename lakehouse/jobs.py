@@ -65,6 +65,9 @@ def in_session(
     except LakehouseError as error:
         log.error("%s: %s", name, error)
         return 1
+    except KeyboardInterrupt:
+        log.info("%s: ended at once; the next start goes on from what is written", name)
+        return 130
     log.info("%s: %s", name, "stopped" if stop.is_set() else "caught up")
     return 0
 

@@ -127,7 +127,7 @@ def missing_extra() -> MissingExtraError:
     return MissingExtraError(
         "The packages for Avro and the schema registry are not installed.",
         "the extra `avro`",
-        ".venv/bin/pip install -c constraints.txt '.[avro]'",
+        ".venv/bin/pip install -e '.[avro]'",
     )
 
 

@@ -39,20 +39,23 @@ def alongside(work: Callable[[Stop], None], stop: Stop) -> Iterator[None]:
 
 
 @contextmanager
-def in_rounds(works: tuple[Work, ...], every_s: float, stop: Stop, is_urgent: bool = False) -> Iterator[None]:
+def in_rounds(
+    works: tuple[Work, ...], every_s: float, stop: Stop, is_urgent: bool = False, at_once: bool = False
+) -> Iterator[None]:
     """Does the works at most every so often while the block runs, and once more at its end.
 
     A work that fails sets `stop`, so that the stream in the block ends; its error is raised when the block is left.
 
     :param is_urgent: the time counts from the start of a round, not from its end: slow rounds follow without a rest.
+    :param at_once: the first round does not wait.
     """
     ended = threading.Event()
     errors: list[BaseException] = []
 
     def rounds() -> None:
-        rest_s = every_s
+        rest_s = 0.0 if at_once else every_s
         while not ended.wait(rest_s):
-            began_s = time.monotonic()
+            began_s, rest_s = time.monotonic(), every_s
             try:
                 for work in works:
                     work()

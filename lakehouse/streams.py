@@ -31,15 +31,22 @@ class StoppedError(Exception):
 
 
 class Stop:
-    """Set by SIGINT or SIGTERM: the running micro-batch is finished, then the stream ends."""
+    """Set by SIGINT or SIGTERM: the running micro-batch is finished, then the stream ends.
+
+    A second Ctrl-C ends the program at once: it is a KeyboardInterrupt.
+    """
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def listen(self) -> Stop:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: self.set())
+            signal.signal(number, self._hear)
         return self
+
+    def _hear(self, *_: object) -> None:
+        self.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def set(self) -> None:
         self._event.set()

@@ -47,6 +47,15 @@ def train_each(
             yield Untrained(name, str(error))
 
 
+def train_missing(spark: SparkSession, settings: Settings, stop: Stop) -> None:
+    """Trains the models that have no champion. What cannot be trained is said in the log."""
+    runs = Runs(settings)
+    missing = [name for name in MODELS if runs.champion(name) is None]
+    for each in train_each(spark, settings, runs, missing, stop):
+        if isinstance(each, Trained):
+            log.info("%s version %s is %s. %s", each.model, each.version, each.decision.alias, each.decision.reason)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="lakehouse ml train",

@@ -16,12 +16,19 @@ from lakehouse.errors import InputError
 from lakehouse.pulse import read_pulse
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
+from ml.score_state import read_scores
+from operate import live
+from operate.generated_feed import HOLDOUT_DAYS, STREAM_STARTS
 from operate.sales_view import SalesView
 from operate.screen import Screen
-from operate.stack import Stack, only_run
+from operate.stack import PAGE, Source, Stack, running_stack
 from operate.store_access import how_to_connect
 from operate.summary import summarise
 from operate.supervisor import Program, tail
+
+FEEDER, FEEDER_LOG = "feeder", "feeder.log"
+_NO_SALE_S = 10.0
+"""So long after its begin, a stream without a sale is no reason to wait any more."""
 
 
 def demo(settings: Settings, minutes: float, rate_per_s: float, seed: int, files: list[Path], console: Console) -> int:
@@ -31,43 +38,50 @@ def demo(settings: Settings, minutes: float, rate_per_s: float, seed: int, files
     :raises InputError: no such file.
     """
     paths = csv_files(files)
-    stop, began_s = Stop().listen(), time.monotonic()
+    stop, began_s, is_green = Stop().listen(), time.monotonic(), True
     title = f"feeding {len(paths)} files" if paths else f"{rate_per_s:g} events/s for {minutes:g} minutes"
+    generate = ["operate.generated_feed", f"--rate={rate_per_s}", f"--seconds={minutes * 60}", f"--seed={seed}"]
+    source = _feeder(["operate.feed", *map(str, paths)] if paths else generate)
     screen = Screen(console, title)
-    with only_run(settings, screen.say):
-        stack = Stack(settings, screen.say)
-        try:
-            screen.say(f"The lakehouse lives in {settings.home}; its logs in {settings.logs}.")
-            screen.say("Starting Kafka, PostgreSQL and Spark ...")
-            stack.start_all(with_source=False)  # the feeder is one itself
-            screen.say(f"Running after {time.monotonic() - began_s:.0f} s. Kafka: {stack.settings.kafka_bootstrap}")
-            for line in (*stack.live_page(), *stack.mlflow(), *how_to_connect(stack.settings)):
-                screen.say(line)
-            run = _Run(stack, screen, stop, began_s)
-            with screen:
-                run.feed(_feeder(stack.settings, minutes, rate_per_s, seed, paths))
-                run.drain()
-            screen.say("Stopping Spark; the tables take in what is published ...")
-            stack.stop_pipeline(stop)
-            is_green = summarise(stack.settings, run.sales, console)
-            run.sales.close()
-        finally:
-            stack.supervisor.stop_all()
+    with running_stack(settings if paths else _of_the_shop(settings), screen.say, stop) as stack:
+        screen.say(f"The lakehouse lives in {settings.home}; its logs in {settings.logs}.")
+        screen.say("Starting Kafka, PostgreSQL and Spark ...")
+        stack.start_kafka()
+        stack.start_layers(source)
+        stack.wait_for_pipeline()
+        screen.say(f"Running after {time.monotonic() - began_s:.0f} s. Kafka: {stack.settings.kafka_bootstrap}")
+        run = _Run(stack, screen, stop, began_s)
+        if paths:
+            run.serve()
+            run.keep_slower_tables(train=False)
+        with screen:
+            run.feed()
+            run.drain()
+        if not stop.is_set():
+            screen.say("All is published. Stopping; the tables take in what is left ...")
+        stack.stop_pipeline(stop)
+        if not stop.is_set():
+            is_green = summarise(stack.settings, run.sales, console) and not run.feeder_code
+        run.sales.close()
     if stop.is_set():
-        console.print("Stopped. Nothing is lost: the same command goes on from here.")
-    return 0 if is_green or stop.is_set() else 1
+        console.print("Stopped. Nothing is lost: the same command goes on from here; `lakehouse audit` proves it.")
+    return 0 if is_green else 1
 
 
-def _feeder(settings: Settings, minutes: float, rate_per_s: float, seed: int, paths: list[Path]) -> Program:
-    generate = ["ingest.produce", f"--rate={rate_per_s}", f"--seconds={minutes * 60}", f"--seed={seed}"]
-    feed = ["operate.feed", *map(str, paths)]
-    return Program(
-        "feeder",
-        [sys.executable, "-m", *(feed if paths else generate)],
-        settings.logs / "feeder.log",
-        settings.as_environment(),
-        restart=False,
-    )
+def _of_the_shop(settings: Settings) -> Settings:
+    """Settings for the generated past, which is shorter than a store's: unless somebody has chosen."""
+    is_chosen = "ml_holdout_days" in settings.model_fields_set
+    return settings if is_chosen else settings.model_copy(update={"ml_holdout_days": HOLDOUT_DAYS})
+
+
+def _feeder(command: list[str]) -> Source:
+    def source(settings: Settings) -> Program:
+        log = settings.logs / FEEDER_LOG
+        log.unlink(missing_ok=True)
+        environment = settings.as_environment()
+        return Program(FEEDER, [sys.executable, "-m", *command], log, environment, title="the feed", restart=False)
+
+    return source
 
 
 def csv_files(places: list[Path]) -> list[Path]:
@@ -91,27 +105,44 @@ def _first_event_time(path: Path) -> bytes:
 
 
 class _Run:
-    """The part of a demo in which something flows."""
+    """The part of a demo in which something flows. A generated stream first has the machine for itself: what serves and
+    what keeps the slower tables starts with it, so that nothing is in the way of the first sale.
+    """
 
     def __init__(self, stack: Stack, screen: Screen, stop: Stop, began_s: float) -> None:
         self._stack, self._screen, self._stop = stack, screen, stop
         self._began_s = began_s
-        self._first_sale = False
+        self._first_sale = self._keeps_slower_tables = self._is_page_awaited = self._are_scores_there = False
+        self._stream_began_s = math.inf
+        self.feeder_code: int | None = None
         self._looked_at_s = -math.inf
         self._lag: int | None = None
         self.sales = SalesView(stack.settings)
 
-    def feed(self, feeder: Program) -> None:
+    def feed(self) -> None:
         """Until the feeder is through."""
-        feeder.log.unlink(missing_ok=True)
-        supervisor = self._stack.supervisor
-        supervisor.start(feeder)
-        said = 0
-        while supervisor.exit_code("feeder") is None and not self._stop.is_set():
-            said = self._pass_on(feeder.log, said)
+        supervisor, log, said = self._stack.supervisor, self._stack.settings.logs / FEEDER_LOG, 0
+        while supervisor.exit_code(FEEDER) is None and not self._stop.is_set():
+            said = self._pass_on(log, said)
             self._look("running")
-        supervisor.stop("feeder")
-        self._pass_on(feeder.log, said)
+        self.feeder_code = supervisor.exit_code(FEEDER)
+        supervisor.stop(FEEDER)
+        self._pass_on(log, said)
+
+    def serve(self) -> None:
+        """Says where there is something to look at."""
+        self._stack.start_serving()
+        for line in how_to_connect(self._stack.settings):
+            self._screen.say(line)
+        self._is_page_awaited = self._stack.supervisor.is_started(PAGE)
+
+    def keep_slower_tables(self, train: bool) -> None:
+        """:param train: models are trained on what the tables have by then."""
+        self._keeps_slower_tables = True
+        self._stack.start_rounds_together(train)
+        self._stack.start_mlflow()
+        for line in self._stack.mlflow():
+            self._screen.say(line)
 
     def drain(self) -> None:
         """Until all that was fed is published."""
@@ -126,9 +157,24 @@ class _Run:
         if self.sales.freshness_s and not self._first_sale:
             self._first_sale = True
             self._screen.say(f"First sale {time.monotonic() - self._began_s:.0f} s after the start.")
+        has_begun = self._first_sale or time.monotonic() - self._stream_began_s > _NO_SALE_S
+        if has_begun and not self._keeps_slower_tables:
+            self.keep_slower_tables(train=True)
+        if self._is_page_awaited and live.is_answering(self._stack.settings):
+            self._is_page_awaited = False
+            self._screen.say(f"Live page: {live.page_url(self._stack.settings)}")
+        if not self._are_scores_there:
+            self._say_scores()
         if time.monotonic() - self._looked_at_s > 1.0:
             self._looked_at_s, self._lag = time.monotonic(), self._behind(pulse.get("read", {}))
         self._screen.show(pulse, self.sales, self._lag, state)
+
+    def _say_scores(self) -> None:
+        models = read_scores(self._stack.settings).get("models", {})
+        if all(model.get("scored_at") for model in models.values()) and models:
+            self._are_scores_there = True
+            which = ", ".join(f"{name} version {model['version']}" for name, model in models.items())
+            self._screen.say(f"Scored by {which}: gold.customer_scores, gold.cart_scores.")
 
     def _behind(self, read: dict[str, dict[str, int]]) -> int | None:
         """Offsets that the pipeline has not come to; None while it has not said where it is."""
@@ -143,5 +189,9 @@ class _Run:
             lines = tail(log, 10_000).splitlines()
             for line in lines[said:]:
                 self._screen.say(line)
+                if line.endswith(STREAM_STARTS):
+                    self._stream_began_s = time.monotonic()
+                    self.sales.begin()
+                    self.serve()
             return len(lines)
         return said

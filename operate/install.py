@@ -1,6 +1,6 @@
 """Set everything up in `.venv`: Python packages, Java, the JVM's jars, Spark's configuration. `make setup` runs it.
 
-`--extras avro,ml` installs these extras of pyproject.toml instead of `test`, as an image does.
+`--for test` adds what the tests and the linters need; `--for run`, all that the lakehouse itself needs, is the default.
 Silent and quick when nothing has changed; after a failure or Ctrl-C, run again and it goes on. Any Python can read this
 file, so that a wrong one gets a clear answer; the work is in setup_steps.py.
 """
@@ -20,8 +20,8 @@ AGAIN = "Next: mend that and run `make setup` again; it goes on where it stopped
 
 
 def main() -> int:
-    if sys.argv[1:2] not in ([], ["--extras"]) or len(sys.argv) not in (1, 3):
-        print(f"setup: {sys.argv[1:]} is not understood. Expected: nothing, or --extras NAME,NAME", file=sys.stderr)
+    if sys.argv[1:] not in ([], ["--for", "run"], ["--for", "test"]):
+        print(f"setup: {sys.argv[1:]} is not understood. Expected: nothing, --for run or --for test", file=sys.stderr)
         return 2
     problem = use_suitable_python() or place_problem()
     if problem:
@@ -48,12 +48,13 @@ def work(setup: Setup, lock: int) -> int:  # type: ignore[name-defined]  # noqa:
     from lakehouse.errors import LakehouseError
     from operate.progress import StepError, tail
 
-    print("Setting up (a few minutes the first time; the full output is in .venv/install.log)", flush=True)
+    print("Setting up (about a minute the first time; what the commands say is in .venv/install.log)", flush=True)
     setup.log.write_bytes(b"")
+    setup.jars_log.write_bytes(b"")
     try:
         setup.run_all(lock)
     except StepError as error:
-        print(f"\nsetup: {error}. The last lines of {setup.log}:\n{tail(setup.log)}\n{AGAIN}", file=sys.stderr)
+        print(f"\nsetup: {error}. The last lines of {error.log}:\n{tail(error.log)}\n{AGAIN}", file=sys.stderr)
         return 1
     except LakehouseError as error:
         print(f"\nsetup: {error}", file=sys.stderr)

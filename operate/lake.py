@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
+
+# delta-rs reads it when it is imported, so nothing else of ours imports delta-rs. On HDFS it warns of each attempt to
+# reach a DataNode that is away, and reads from another; what it cannot read it raises.
+os.environ.setdefault("RUST_LOG", "error")
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lakehouse.errors import InputError, ServiceError, TableError
 from lakehouse.settings import Settings
-from lakehouse.tables import TABLES, Table, find_table
+from lakehouse.tables import SILVER_EVENTS, TABLES, Table, find_table
 
 # delta-rs colours what it says.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -103,6 +108,16 @@ def last_noted(table: Table, settings: Settings) -> Commit:
             if commit.note:
                 return commit
     return commits_of(table, settings, 1)[0]
+
+
+def events_left(table: Table, settings: Settings) -> int:
+    """Events of silver.events that a table made of them has not taken in, by the notes of its commits.
+
+    :raises TableError: one of the two is not there.
+    """
+    behind = open_table(SILVER_EVENTS, settings).version() - int(last_noted(table, settings).note["silver_version"])
+    commits = commits_of(SILVER_EVENTS, settings, behind) if behind > 0 else []
+    return sum(int(commit.metrics.get("numOutputRows", 0)) for commit in commits)
 
 
 def query(

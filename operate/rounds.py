@@ -10,9 +10,9 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -56,20 +56,35 @@ def _slow(spark: SparkSession, settings: Settings, stop: Stop) -> tuple[Abstract
     topics = GoldTopics(settings)
     ledger = Ledger(spark, settings, topics)
     return (
-        in_rounds((ledger.round,), settings.round_s, stop),
+        in_rounds((ledger.round,), settings.round_s, stop, at_once=True),
         alongside(lambda own: Visits(spark, settings, topics).follow(own, once=False), stop),
     )
 
 
 def _carts(spark: SparkSession, settings: Settings, stop: Stop) -> tuple[AbstractContextManager[None], ...]:
     carts = Carts(spark, settings, GoldTopics(settings), lambda: all_is_read(spark, settings))
-    return (in_rounds((carts.round,), settings.carts_s, stop, is_urgent=True),)
+    return (in_rounds((carts.round,), settings.carts_s, stop, is_urgent=True, at_once=True),)
 
 
 def _scores(spark: SparkSession, settings: Settings, stop: Stop) -> tuple[AbstractContextManager[None], ...]:
     from ml.score import works  # what only the extra `ml` brings
 
     return works(spark, settings, GoldTopics(settings), stop)
+
+
+def _trained_scores(spark: SparkSession, settings: Settings, stop: Stop) -> tuple[AbstractContextManager[None], ...]:
+    """Trains the models that have no champion, then scores by them."""
+    from ml.train import train_missing
+
+    def work(own: Stop) -> None:
+        train_missing(spark, settings, own)
+        with ExitStack() as until_stopped:
+            for each in _scores(spark, settings, own):
+                until_stopped.enter_context(each)
+            while not own.wait(_LOOK_S):
+                pass
+
+    return (alongside(work, stop),)
 
 
 def _wait_for_champion(settings: Settings, stop: Stop) -> bool:
@@ -84,6 +99,22 @@ GROUPS = {
     "scores": Group(("scores",), 5, _scores, _wait_for_champion),
 }
 """The processes by name."""
+
+TRAINED_SCORES = replace(GROUPS["scores"], writes=("scores", "ml"), works=_trained_scores, wait=Group.wait)
+"""Scores that do not wait for somebody to train."""
+
+
+def together(groups: Sequence[Group]) -> Group:
+    """One process for all of them. Their works end in the order of the groups: each takes in what those before made."""
+    if len(groups) == 1:
+        return groups[0]
+
+    def works(spark: SparkSession, settings: Settings, stop: Stop) -> tuple[AbstractContextManager[None], ...]:
+        return tuple(work for group in reversed(groups) for work in group.works(spark, settings, stop))
+
+    writes = tuple(name for group in groups for name in group.writes)
+    return Group(writes, max(group.niceness for group in groups), works)
+
 
 WRITES = tuple(name for group in GROUPS.values() for name in group.writes)
 
@@ -121,11 +152,13 @@ def _is_there_to_go_on(spark: SparkSession, settings: Settings, stop: Stop) -> b
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m operate.rounds", description="Keeps the slower tables.")
-    parser.add_argument("name", choices=GROUPS, help="which of them")
-    name = parser.parse_args().name
-    group = GROUPS[name]
+    parser.add_argument("names", nargs="+", choices=GROUPS, metavar="NAME", help=f"which of {', '.join(GROUPS)}")
+    parser.add_argument("--train", action="store_true", help="scores: train first the models that have no champion")
+    given = parser.parse_args()
+    known = GROUPS | {"scores": TRAINED_SCORES} if given.train else GROUPS
+    group = together([known[name] for name in given.names])
     _give_way(group.niceness)
-    return in_session(name, group.writes, partial(follow, group), group.wait)
+    return in_session(given.names[0], group.writes, partial(follow, group), group.wait)
 
 
 if __name__ == "__main__":

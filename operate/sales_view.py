@@ -47,6 +47,11 @@ class SalesView:
         self._revenue: dict[int, Decimal] = defaultdict(Decimal)
         self.freshness_s: list[float] = []
 
+    def begin(self) -> None:
+        """From now on it is measured how fresh sales come: of payments that are later than this."""
+        self._since_s = time.time()
+        self.freshness_s.clear()
+
     def poll(self, timeout_s: float) -> None:
         """Takes in what has come, waiting for the first record at most so long."""
         # `consume(n)` would wait until it has n of them.

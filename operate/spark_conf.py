@@ -23,4 +23,6 @@ def write(venv: Path, pyspark: Path, java_home: Path, jars: Path) -> None:
         for mark, value in values.items():
             text = text.replace(mark, value)
         (conf / name).write_text(text, encoding="utf-8")
-    (venv / "bin" / "find-spark-home").write_text(FIND_HOME.format(home=pyspark), encoding="utf-8")
+    find_home = venv / "bin" / "find-spark-home"
+    find_home.unlink(missing_ok=True)  # the file in uv's cache may be the same one
+    find_home.write_text(FIND_HOME.format(home=pyspark), encoding="utf-8")

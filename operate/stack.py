@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from pydantic import SecretStr
 
-from lakehouse.errors import LockedError, ServiceError, SettingError
+from lakehouse.errors import LakehouseError, LockedError, ServiceError, SettingError
 from lakehouse.locks import hold
 from lakehouse.pulse import is_running, pulse_file, read_pulse
 from lakehouse.settings import Settings
-from lakehouse.streams import Stop
+from lakehouse.streams import Stop, StoppedError
+from lakehouse.tables import SILVER_SESSIONS
 from operate import live
+from operate.lake import events_left
 from operate.served import lag
 from operate.services.kafka import KafkaBroker
 from operate.services.mlflow import MlflowServer, is_installed, missing_extra
@@ -25,7 +28,9 @@ from operate.store_access import how_to_connect
 from operate.supervisor import Program, Say, Supervisor, end_leftovers
 from serving.state import state_file
 
-_ROUNDS_STOP_S, _CATCH_UP_S = 180.0, 3600.0
+_STOP_S = 15.0
+"""What is stopped may take so long for what it has left to do; the next start does the rest."""
+
 _KAFKA_START_S, _POSTGRES_START_S, _PIPELINE_START_S, _PAGE_START_S, _DRAIN_S = 60.0, 60.0, 180.0, 60.0, 20.0
 
 PAGE = "live page"
@@ -33,18 +38,31 @@ MLFLOW = "MLflow"
 
 SCORES = "scores"
 
-_ROUNDS = ("rounds", "carts", SCORES)
-"""Processes of operate.rounds, in the order in which they are stopped: carts are made of what the rounds keep."""
+_ROUNDS = {"rounds": "sessions and gold's slower tables", "carts": "abandoned carts", SCORES: "scores"}
+"""Processes of operate.rounds and what they keep, in the order in which they are stopped: carts are made of what the
+rounds keep."""
+
+Source = Callable[[Settings], Program]
+"""What sends events: made once it is known where Kafka is."""
+
+
+def file_source(settings: Settings) -> Program:
+    """Sends what is put into the input folder."""
+    command = [sys.executable, "-m", "ingest.file_source"]
+    return Program("file source", command, settings.logs / "source.log", settings.as_environment())
 
 
 class Stack:
-    """The programs of a run, under one supervisor. Its settings name the broker that is used."""
+    """The programs of a run, under one supervisor. Its settings name the broker that is used.
 
-    def __init__(self, settings: Settings, say: Say) -> None:
+    :param stop: once it is set, nothing that starts is waited for.
+    """
+
+    def __init__(self, settings: Settings, say: Say, stop: Stop | None = None) -> None:
         self._broker = None if settings.kafka_bootstrap else KafkaBroker(settings)
         self._postgres = None if settings.postgres_dsn.get_secret_value() else PostgresServer(settings)
         self._say = say
-        self.supervisor = Supervisor(settings, say)
+        self.supervisor = Supervisor(settings, say, stop)
         self.settings = settings
 
     def start_kafka(self) -> None:
@@ -149,70 +167,105 @@ class Stack:
 
     def start_rounds(self) -> None:
         """What keeps the slower tables, once the pipeline runs, which has the better right to the machine."""
+        for name, title in _ROUNDS.items():
+            self._start_rounds(title, [name])
+
+    def start_rounds_together(self, train: bool) -> None:
+        """The same in one process, for a run that is short: each Spark takes its time to start.
+
+        :param train: models that have no champion are trained before the first scores.
+        """
+        self._start_rounds("the slower tables", [*_ROUNDS], *(["--train"] if train else []))
+
+    def _start_rounds(self, title: str, names: list[str], *options: str) -> None:
         settings = self.settings.model_copy(
             update={"driver_memory_mb": self.settings.rounds_memory_mb, "master": _roomy(self.settings.master)}
         )
-        for name in _ROUNDS:
-            if name == SCORES and not is_installed():
-                self._say(f"no scores: {missing_extra('mlflow')}")
-                continue
+        if SCORES in names and not is_installed():
+            self._say(f"no scores: {missing_extra('mlflow')}")
+            names = [name for name in names if name != SCORES]
+        if names:
             self.supervisor.start(
                 Program(
-                    name,
-                    [sys.executable, "-m", "operate.rounds", name],
-                    self.settings.logs / f"{name}.log",
+                    names[0],
+                    [sys.executable, "-m", "operate.rounds", *names, *options],
+                    self.settings.logs / f"{names[0]}.log",
                     settings.as_environment(),
-                    stop_timeout_s=_ROUNDS_STOP_S,
+                    title=title,
+                    stop_timeout_s=_STOP_S,
                     gives_way=True,
                 )
             )
 
-    def start_source(self) -> None:
-        """Once Kafka is there: what is put into the input folder is sent."""
-        self.supervisor.start(
-            Program(
-                "file source",
-                [sys.executable, "-m", "ingest.file_source"],
-                self.settings.logs / "source.log",
-                self.settings.as_environment(),
-            )
-        )
-
     def wait_for_pipeline(self) -> None:
         self.supervisor.wait_until(lambda: is_running(read_pulse(self.settings)), "pipeline", _PIPELINE_START_S)
 
-    def start_all(self, with_source: bool = True, with_rounds: bool = True) -> None:
-        """Kafka, Spark and PostgreSQL start side by side; the pipeline waits for its topics."""
-        self.start_kafka()
-        self.start_beside_kafka(with_source, with_rounds)
+    def start_all(self, source: Source | None = file_source, with_rounds: bool = True) -> None:
+        """All programs.
 
-    def start_beside_kafka(self, with_source: bool = True, with_rounds: bool = True) -> None:
+        :raises StoppedError: somebody said stop meanwhile.
+        """
+        self.start_kafka()
+        self.start_beside_kafka(source, with_rounds)
+
+    def start_beside_kafka(self, source: Source | None = None, with_rounds: bool = True) -> None:
         """All else, where Kafka runs or starts."""
-        self.start_pipeline()
-        self.start_postgres()
-        self.wait_for_kafka()
-        self.wait_for_postgres()
-        self.start_sink()
-        self.start_live()
-        if with_source:
-            self.start_source()
+        self.start_layers(source)
+        self.start_serving()
         self.wait_for_pipeline()
         if with_rounds:
             self.start_rounds()
             self.start_mlflow()
 
-    def stop_pipeline(self, hurry: Stop | None = None) -> None:
-        """The pipeline writes what it has published, the rounds take that in, and the sink serves it all.
-
-        :param hurry: unless it is set, the rounds may take as long as much input needs. None: they may not.
+    def start_layers(self, source: Source | None) -> None:
+        """What a sale needs on its way to its topic, where Kafka runs or starts; and PostgreSQL. They start side by
+        side: the pipeline waits for its topics.
         """
+        self.start_pipeline()
+        self.start_postgres()
+        self.wait_for_kafka()
+        if source:
+            self.supervisor.start(source(self.settings))
 
-        def patience_s() -> float:
-            return _ROUNDS_STOP_S if hurry is None or hurry.is_set() else _CATCH_UP_S
+    def start_serving(self) -> None:
+        """What brings gold from its topics to PostgreSQL, and shows it."""
+        self.wait_for_postgres()
+        self.start_sink()
+        self.start_live()
 
+    def stop_pipeline(self, hurry: Stop | None = None) -> None:
+        """The pipeline writes what it has published, the slower tables take that in, and the sink serves it all.
+
+        :param hurry: until it is set, the slower tables may take as long as much input needs; from then on, and with
+            None from the start, they have some seconds.
+        """
         self.supervisor.stop("pipeline")
+        hurried_s = math.inf
+
+        def end_s() -> float:
+            nonlocal hurried_s
+            if hurry is None or hurry.is_set():
+                hurried_s = min(hurried_s, time.monotonic())
+            return hurried_s + _STOP_S
+
         for name in _ROUNDS:
-            self.supervisor.stop(name, patience_s)
+            began_s = time.monotonic()
+            self.supervisor.stop(name, lambda began_s=began_s: end_s() - began_s, self._left(name))  # type: ignore[misc]
+        self._drain_sink()
+
+    def _left(self, name: str) -> Callable[[], str]:
+        """How much a program that keeps slower tables has left to take in, as a user reads it."""
+
+        def left() -> str:
+            with suppress(LakehouseError):
+                events = events_left(SILVER_SESSIONS, self.settings)
+                return f"{events:,} events to take in" if events else ""
+            return ""
+
+        return left if name == "rounds" else str
+
+    def _drain_sink(self) -> None:
+        """Waits until the store has what is in gold's topics."""
         end_s = time.monotonic() + _DRAIN_S
         while self.supervisor.is_started("sink") and time.monotonic() < end_s:
             try:
@@ -289,24 +342,47 @@ def known_kafka(settings: Settings) -> Settings:
     return settings
 
 
+@contextmanager
+def running_stack(settings: Settings, say: Say, stop: Stop) -> Iterator[Stack]:
+    """The stack of the one run in this home, of which all programs have ended after the block.
+
+    Said stop while it starts, the block ends there. A second Ctrl-C, wherever it comes, ends all programs at once.
+
+    :raises LockedError: another run has this home.
+    """
+    with only_run(settings, say):
+        stack = Stack(settings, say, stop)
+        try:
+            try:
+                yield stack
+            except StoppedError as error:
+                say(str(error))
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
+                stack.supervisor.stop_all()
+                raise
+            stack.supervisor.stop_all()
+        except KeyboardInterrupt:
+            say("ending at once; what has not been taken in is taken in at the next start")
+            stack.supervisor.end_now()
+            raise
+
+
 def up(settings: Settings, say: Say) -> int:
     """Runs the lakehouse until it is told to stop."""
     stop = Stop().listen()
-    with only_run(settings, say):
-        stack = Stack(settings, say)
-        try:
-            say("starting Kafka, PostgreSQL and Spark")
-            stack.start_all()
-            say(f"running. Kafka: {stack.settings.kafka_bootstrap}  lake: {settings.lake_url}  logs: {settings.logs}")
-            for line in (*stack.live_page(), *stack.mlflow(), *how_to_connect(stack.settings)):
-                say(line)
-            say(f"CSV files that are put into {settings.input_path} are read")
-            say("Ctrl-C stops it; `lakehouse status` and `lakehouse audit` work beside it")
-            while not stop.wait(0.5):
-                stack.supervisor.watch()
-            say("stopping: the batch in work is finished first")
-            stack.stop_pipeline()
-        finally:
-            stack.supervisor.stop_all()
+    with running_stack(settings, say, stop) as stack:
+        say("starting Kafka, PostgreSQL and Spark")
+        stack.start_all()
+        say(f"running. Kafka: {stack.settings.kafka_bootstrap}  lake: {settings.lake_url}  logs: {settings.logs}")
+        for line in (*stack.live_page(), *stack.mlflow(), *how_to_connect(stack.settings)):
+            say(line)
+        say(f"CSV files that are put into {settings.input_path} are read")
+        say("Ctrl-C stops it; `lakehouse status` and `lakehouse audit` work beside it")
+        while not stop.wait(0.5):
+            stack.supervisor.watch()
+        say("stopping: the batch in work is finished first; Ctrl-C again ends everything at once")
+        stack.stop_pipeline()
     say("stopped")
     return 0

@@ -16,18 +16,20 @@ import psutil
 
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
+from lakehouse.streams import Stop, StoppedError
 from operate.pause import pause_wanted
 from operate.services import process
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _HEALTHY_AFTER_S = 1.0, 30.0, 60.0
-_LOOK_S, _SAY_EVERY_S = 1.0, 30.0
+_LOOK_S, _SAY_EVERY_S, _END_NOW_S = 0.2, 5.0, 3.0
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Program:
-    """:param stop_timeout_s: how long it may take to end before it is killed.
+    """:param title: what a user reads of it; else its name.
+    :param stop_timeout_s: how long it may take to end before it is killed.
     :param stop_signal: what asks it to end.
     :param gives_way: it writes the lake, and is stopped while a command has to (operate.pause).
     """
@@ -36,10 +38,15 @@ class Program:
     command: list[str]
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
+    title: str = ""
     restart: bool = True
     stop_timeout_s: float = 30.0
     stop_signal: int = signal.SIGTERM
     gives_way: bool = False
+
+    @property
+    def called(self) -> str:
+        return self.title or self.name
 
 
 @dataclass
@@ -57,10 +64,11 @@ class Supervisor:
     noted in the home folder, so that what outlives a killed supervisor is found and ended by the next command.
 
     :param say: gets one line for each thing that a user should know.
+    :param stop: once it is set, programs are not waited for to become ready.
     """
 
-    def __init__(self, settings: Settings, say: Say) -> None:
-        self._settings, self._say = settings, say
+    def __init__(self, settings: Settings, say: Say, stop: Stop | None = None) -> None:
+        self._settings, self._say, self._stop = settings, say, stop or Stop()
         self._running: dict[str, _Running] = {}
 
     def start(self, program: Program) -> None:
@@ -71,14 +79,17 @@ class Supervisor:
         """Waits for a program.
 
         :raises ServiceError: it died, or was not ready in time; the end of its log is shown.
+        :raises StoppedError: somebody said stop.
         """
         end_s = time.monotonic() + timeout_s
         program = self._running[name].program
         while not is_ready():
+            if self._stop.is_set():
+                raise StoppedError(f"stopped while {program.called} started")
             code = self.exit_code(name)
             if code is not None or time.monotonic() > end_s:
                 what = f"ended with code {code}" if code is not None else f"was not ready after {timeout_s:.0f} s"
-                raise ServiceError(f"{name} {what}.\n{tail(program.log)}", "", f"see {program.log}")
+                raise ServiceError(f"{program.called} {what}.\n{tail(program.log)}", "", f"see {program.log}")
             time.sleep(0.05)
 
     def is_started(self, name: str) -> bool:
@@ -106,7 +117,7 @@ class Supervisor:
                 running.pause_s = _FIRST_PAUSE_S if lasted_s > _HEALTHY_AFTER_S else running.pause_s
                 running.restart_at_s = now_s + running.pause_s
                 self._say(
-                    f"{program.name} died ({_how(code)}) after {lasted_s:.0f} s; "
+                    f"{program.called} died ({_how(code)}) after {lasted_s:.0f} s; "
                     f"starting it again in {running.pause_s:.0f} s. Its log: {program.log}"
                 )
                 running.pause_s = min(running.pause_s * 2, _LONGEST_PAUSE_S)
@@ -118,39 +129,60 @@ class Supervisor:
     def _give_way(self, running: _Running, wanted: str | None) -> None:
         program = running.program
         if wanted and not running.gave_way:
-            self._say(f"{program.name} stops for {wanted}")
+            self._say(f"{program.called} stops for {wanted}")
             _end(running.process.pid, lambda: program.stop_timeout_s, running.process, program.stop_signal)
             _kill_session(running.process.pid)
             running.gave_way, running.restart_at_s = True, None
         elif not wanted:
-            self._say(f"{program.name} starts again")
+            self._say(f"{program.called} starts again")
             running.process, running.started_s, running.gave_way = _spawn(program), time.monotonic(), False
             self._note()
 
-    def stop(self, name: str, patience_s: Callable[[], float] | None = None) -> None:
+    def stop(
+        self, name: str, patience_s: Callable[[], float] | None = None, left: Callable[[], str] = lambda: ""
+    ) -> None:
         """Asks a program to end, and kills it with all that it started when it does not. Says so, and that it waits.
 
         :param patience_s: how long it may take, asked again and again; else the program's `stop_timeout_s`.
+        :param left: how much it still has to do, as a user reads it.
         """
-        running = self._running.pop(name, None)
+        running = self._running.get(name)
         if running is None:
             return
         program = running.program
         limit_s = patience_s or (lambda: program.stop_timeout_s)
 
         def waiting(waited_s: float) -> None:
-            self._say(f"{name} is not done yet; waited {waited_s:.0f} s")
+            self._say(f"waiting for {_with(program.called, left())}; {waited_s:.0f} s so far")
 
         if not _end(running.process.pid, limit_s, running.process, program.stop_signal, waiting):
             self._say(
-                f"{name} did not end in time and was killed; at the next start it goes on. Its log: {program.log}"
+                f"{_with(program.called, left())} took too long and was ended; the next start goes on there. "
+                f"Its log: {program.log}"
             )
+        del self._running[name]
         self._note()
 
     def stop_all(self) -> None:
         """In the reverse order of their start."""
         for name in reversed(list(self._running)):
             self.stop(name)
+
+    def end_now(self) -> None:
+        """Ends all programs without waiting for what they have left to do: all are asked at once, and killed some
+        seconds later. The next start goes on from what they had written.
+        """
+        for running in self._running.values():
+            with suppress(ProcessLookupError):
+                os.kill(running.process.pid, running.program.stop_signal)
+        end_s = time.monotonic() + _END_NOW_S
+        while time.monotonic() < end_s and any(each.process.poll() is None for each in self._running.values()):
+            time.sleep(0.05)
+        for running in self._running.values():
+            _kill_session(running.process.pid)
+            running.process.wait()
+        self._running.clear()
+        self._note()
 
     def _note(self) -> None:
         path = _notes(self._settings)
@@ -227,6 +259,10 @@ def _end(
     if child is not None:
         child.wait()
     return has_ended
+
+
+def _with(title: str, left: str) -> str:
+    return f"{title}: {left}" if left else title
 
 
 def _kill_session(leader: int) -> None:

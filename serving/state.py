@@ -44,14 +44,17 @@ class State:
         self._path = state_file(settings, name)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._waits_s: deque[float] = deque(maxlen=_KEPT)
-        self._written_s = 0.0
+        self._written_s, self._began_s = 0.0, time.time()
         self._state: dict[str, Any] = {"pid": os.getpid(), "state": "starting", "records": 0}
         self._write()
 
     def served(self, records: list[Incoming], now_s: float) -> None:
-        """These are stored now. Their ages are those of the payments that they show for the first time."""
+        """These are stored now. Their ages are those of the payments that they show for the first time; of those from
+        before this start, it would be how long nobody served.
+        """
         self._state["records"] += len(records)
-        self._waits_s.extend(now_s - record.paid_at_us / 1e6 for record in records if record.paid_at_us is not None)
+        paid_at_s = (record.paid_at_us / 1e6 for record in records if record.paid_at_us is not None)
+        self._waits_s.extend(now_s - at_s for at_s in paid_at_s if at_s >= self._began_s)
 
     def serving(self, lag: int | None) -> None:
         self._state |= {"lag": lag}

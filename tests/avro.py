@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import fastavro
@@ -12,6 +14,18 @@ from ingest.event_wire import SCHEMA, AvroWire, framed
 from tests.builders import Fields
 
 V1 = SCHEMA.read_text(encoding="utf-8")
+TYPED = {
+    "event_time": datetime(2019, 10, 1, tzinfo=UTC),
+    "event_type": "view",
+    "product_id": 5773203,
+    "category_id": None,
+    "category_code": None,
+    "brand": None,
+    "price": Decimal("2.62"),
+    "user_id": 463240011,
+    "user_session": None,
+}
+"""An event as a value of V1."""
 
 
 def with_field(schema: str, **field: Any) -> str:

@@ -47,14 +47,6 @@ def _share() -> range:
     return range(int(first), int(last) + 1) if last else RANGE
 
 
-def free_ports(count: int) -> list[int]:
-    """So many free ports, no two the same."""
-    found: list[int] = []
-    while len(found) < count:
-        found.append(free_port(set(found)))
-    return found
-
-
 def settle(memory: Path, wanted: dict[str, int]) -> tuple[dict[str, int], list[str]]:
     """Ports by name, and what the user should know about them.
 

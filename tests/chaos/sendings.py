@@ -34,7 +34,7 @@ def made_input(size: int, seed: int, now: datetime) -> list[Record]:
     """About so many records of the 29 days that ended yesterday, in the order in which they are sent.
 
     5 % are sent again, half of them soon and half of them up to weeks later; 3 % come late by minutes to weeks; 1 % are
-    broken, in each way of `ingest.disorder` as often as in the others. The same seed on the same day (UTC) makes the
+    broken, in each way of `tests.disorder` as often as in the others. The same seed on the same day (UTC) makes the
     same records, but for the times that are a year ahead of `now`.
     """
     start_at = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS + 1)

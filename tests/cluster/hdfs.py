@@ -13,6 +13,7 @@ import pyspark
 from lakehouse.errors import ServiceError
 from operate import healthy, jars, java
 from operate.services import ports, process
+from tests.programs import free_ports
 
 _DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "hdfs"
 
@@ -26,7 +27,7 @@ class Hdfs:
 
     def __init__(self, folder: Path, data_nodes: int = 3) -> None:
         self._folder = folder
-        rpc, web, *others = ports.free_ports(2 + 3 * data_nodes)
+        rpc, web, *others = free_ports(2 + 3 * data_nodes)
         name_node = f"{ports.LOOPBACK}:{rpc}"
         self.url, self._web = f"hdfs://{name_node}", f"{ports.LOOPBACK}:{web}"
         self.client = {"HADOOP_CONF_DIR": str(_DEPLOY), "HDFS_NAMENODE": name_node}

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from operate.services import ports, process
+from tests.programs import free_ports
 
 _USER = "trainer"
 
@@ -24,7 +25,7 @@ class MlflowWithLogin:
 
     def __init__(self, folder: Path, password: str) -> None:
         self._folder, self._password = folder, password
-        (self._port,) = ports.free_ports(1)
+        (self._port,) = free_ports(1)
         self.url = f"http://{ports.LOOPBACK}:{self._port}"
 
     def __enter__(self) -> MlflowWithLogin:

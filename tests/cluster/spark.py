@@ -17,6 +17,7 @@ import psutil
 
 from lakehouse.settings import PREFIX, Settings
 from operate.services import ports, process
+from tests.programs import free_ports
 from tests.services.runs import BIN, ROOT
 
 _WORKER_CORES, _WORKER_MEMORY = "5", "4g"
@@ -36,7 +37,7 @@ class SparkCluster:
 
     def __init__(self, folder: Path, hadoop: Mapping[str, str], secret: str, workers: int = 2) -> None:
         self._folder = folder
-        rpc, self._ui, *others = ports.free_ports(2 + 2 * workers)
+        rpc, self._ui, *others = free_ports(2 + 2 * workers)
         self.url = f"spark://{ports.LOOPBACK}:{rpc}"
         self._ports = {number: others[2 * number - 2 : 2 * number] for number in range(1, workers + 1)}
         outside = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}

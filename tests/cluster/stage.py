@@ -8,12 +8,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from deltalake.exceptions import DeltaError
-
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings
 from lakehouse.tables import BRONZE_EVENTS, GOLD_PRODUCT_SALES, SILVER_EVENTS, Table
-from operate.lake import last_noted, open_table
+from operate.lake import DeltaError, last_noted, open_table
 from operate.supervisor import Say, tail
 from tests.chaos.feed import Feed
 from tests.chaos.stage import TooLateError

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
-from gold import folds
 from lakehouse import streams
 from lakehouse.settings import Settings
-from lakehouse.tables import GOLD_PRODUCT_SALES, GOLD_SALES_CORRECTIONS, Table
-from operate import derived
-from tests.flow.steps import Lake
+from tests.flow.steps import Lake, keep_only
 
 
 def small(home: Path) -> Settings:
@@ -40,14 +38,5 @@ def file_by_file(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`only(tables)`: gold keeps and rebuilds no others beside product_sales. Each costs a second a round."""
-
-    def keep(*tables: Table) -> None:
-        kept = tuple(fold for fold in folds.FOLDS if fold.table in tables)
-        names = tuple(fold.table for fold in kept)
-        monkeypatch.setattr("gold.ledger.FOLDS", kept)
-        monkeypatch.setattr("gold.ledger.TABLES", (*names, GOLD_SALES_CORRECTIONS))
-        always = (GOLD_PRODUCT_SALES, *names)
-        monkeypatch.setattr(derived, "DERIVED", tuple(each for each in derived.DERIVED if each.table in always))
-
-    return keep
+    """`only(tables)`, see `keep_only`."""
+    return partial(keep_only, monkeypatch)

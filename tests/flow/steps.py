@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 import gold.job
 import silver.job
+from gold import folds
 from gold.aggregate import Aggregation
 from gold.carts import Carts
 from gold.ledger import Ledger
@@ -24,6 +26,7 @@ from lakehouse.streams import Stop
 from lakehouse.tables import (
     BRONZE_EVENTS,
     GOLD_PRODUCT_SALES,
+    GOLD_SALES_CORRECTIONS,
     SILVER_DUPLICATES,
     SILVER_EVENTS,
     SILVER_QUARANTINE,
@@ -31,6 +34,7 @@ from lakehouse.tables import (
 )
 from lakehouse.topics import Key, Row
 from lakehouse.topics import key_of as row_key
+from operate import derived
 from silver.quality import QualityLog
 from silver.refine import Refinement
 from silver.visits import Visits
@@ -198,6 +202,16 @@ class Lake:
         rows = {row_key(row, table): row for row in frame.to_pylist()}
         assert len(rows) == frame.num_rows, "a key is in gold twice"
         assert self.topic.newest(table) == rows
+
+
+def keep_only(monkeypatch: pytest.MonkeyPatch, *tables: Table) -> None:
+    """Gold keeps and rebuilds these and product_sales. Each other one costs a second a round."""
+    kept = tuple(fold for fold in folds.FOLDS if fold.table in tables)
+    names = tuple(fold.table for fold in kept)
+    monkeypatch.setattr("gold.ledger.FOLDS", kept)
+    monkeypatch.setattr("gold.ledger.TABLES", (*names, GOLD_SALES_CORRECTIONS))
+    always = (GOLD_PRODUCT_SALES, *names)
+    monkeypatch.setattr(derived, "DERIVED", tuple(each for each in derived.DERIVED if each.table in always))
 
 
 def _plain(value: Any) -> Any:

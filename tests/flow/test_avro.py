@@ -13,12 +13,10 @@ from lakehouse.errors import ServiceError
 from lakehouse.registry import KnownSchema
 from lakehouse.streams import Stop, StoppedError, run, table_stream
 from lakehouse.tables import BRONZE_EVENTS, BRONZE_SCHEMAS, SILVER_EVENTS, SILVER_QUARANTINE
-from tests.avro import V1, by_schema, in_avro, with_field
+from tests.avro import TYPED, V1, by_schema, in_avro, with_field
 from tests.builders import event, purchase, records
+from tests.flow.repairs import rebuilt, replayed
 from tests.flow.steps import Lake
-from tests.flow.test_rebuild import rebuilt
-from tests.flow.test_replay import replayed
-from tests.spark.test_avro import TYPED
 
 COUPON = with_field(V1, name="coupon", type=["null", "string"], default=None)
 

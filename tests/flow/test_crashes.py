@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
@@ -13,33 +12,11 @@ from lakehouse import commits, streams
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_PRODUCT_SALES, SILVER_EVENTS
 from tests.builders import event, purchase, records
+from tests.crashing import Crash, Crashing
 from tests.flow.steps import SILVER, FakeTopic, Lake
 
 # To die after a step leaves the same as to die before the next one: `after` is tried for the last one only.
 DEATHS = [*((number, "before") for number in range(1, 7)), (6, "after")]
-
-
-class Crash(Exception):
-    """Stands for the end of a process: whatever is held in memory is lost."""
-
-
-class Crashing:
-    """Lets calls through until the one that is to die, before or after it has done its work."""
-
-    def __init__(self, number: int, when: str) -> None:
-        self._left, self._when = number, when
-
-    def around(self, work: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            self._left -= 1
-            if self._left == 0 and self._when == "before":
-                raise Crash
-            result = work(*args, **kwargs)
-            if self._left == 0:
-                raise Crash
-            return result
-
-        return wrapped
 
 
 @pytest.fixture(scope="module")

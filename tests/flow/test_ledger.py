@@ -12,7 +12,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import functions as F
 
 from gold.folds import FOLDS
-from gold.ledger import TABLES, Ledger
+from gold.ledger import Ledger
 from lakehouse import commits
 from lakehouse.streams import Stop
 from lakehouse.tables import (
@@ -22,23 +22,12 @@ from lakehouse.tables import (
     GOLD_PRODUCTS,
     GOLD_SALES_CORRECTIONS,
     SILVER_EVENTS,
-    Table,
 )
 from operate.rebuild import rebuild
 from tests.builders import event, purchase, some_events
+from tests.crashing import Crash, Crashing
+from tests.flow.checks import assert_gold_right
 from tests.flow.steps import FakeTopic, Lake
-from tests.flow.test_crashes import Crash, Crashing
-from tests.gold_by_hand import SQL, by_hand, columns_of, ordered
-
-
-def assert_right(lake: Lake, *tables: Table) -> None:
-    """Every table is what a calculation apart finds, and its topic's newest revisions are its rows."""
-    events = commits.read_table(lake.spark, SILVER_EVENTS, lake.settings).toArrow()
-    for table in tables or (GOLD_PRODUCT_SALES, *TABLES):
-        if table.name in SQL:
-            found = commits.read_table(lake.spark, table, lake.settings).select(*columns_of(table.name)).toArrow()
-            assert ordered(found) == by_hand(events, table.name), table.name
-        lake.assert_published(table)
 
 
 # Over 30 s: each round commits and reads back nine tables.
@@ -49,7 +38,7 @@ def test_rounds_make_what_a_calculation_apart_finds_whatever_the_batches(lake: L
         lake.put(values[start:end], 100 * start)
         aggregation = lake.aggregate(aggregation)
         lake.keep(ledger)
-    assert_right(lake)
+    assert_gold_right(lake)
     versions, published = versions_of(lake), len(lake.topic.by_table[GOLD_ORDERS])
     lake.put(values[:10], 90_000)
     lake.keep(ledger)
@@ -113,7 +102,7 @@ def test_a_round_killed_between_any_two_steps_is_gone_on_with(
             patch.setattr(FakeTopic, "publish", crash.around(FakeTopic.publish))
             lake.keep()
     lake.keep()
-    assert_right(lake, GOLD_PRODUCT_SALES, GOLD_ORDERS, GOLD_CUSTOMER_VALUE, GOLD_PRODUCTS)
+    assert_gold_right(lake, GOLD_PRODUCT_SALES, GOLD_ORDERS, GOLD_CUSTOMER_VALUE, GOLD_PRODUCTS)
 
 
 def test_a_round_reads_the_new_files_alone(

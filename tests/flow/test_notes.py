@@ -23,7 +23,7 @@ from lakehouse.tables import (
 from silver.refine import Refinement
 from tests.builders import event, purchase, records
 from tests.flow.steps import Lake
-from tests.unit.test_locks import another_process_holding
+from tests.programs import another_process_holding
 
 
 def operations(lake: Lake, table: Table) -> list[str]:

@@ -14,8 +14,8 @@ from pyspark.sql import SparkSession
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_ABANDONED_CARTS, GOLD_FUNNEL, GOLD_ORDERS, SILVER_SESSIONS
 from tests.builders import records
+from tests.flow.checks import assert_carts_right
 from tests.flow.steps import Lake
-from tests.flow.test_sessions import assert_right
 
 REAL_ROWS = Path(__file__).resolve().parents[3] / "shared" / "data"
 LAST_DAY = "2019-10-15"
@@ -40,7 +40,7 @@ def test_real_rows_in_the_worst_order(spark: SparkSession, tmp_path: Path, only:
         lake.visit_by_stream(visits)
     lake.keep()
     lake.leave()
-    assert_right(lake)
+    assert_carts_right(lake)
     assert len(lake.rows(SILVER_SESSIONS, "session_key")) == 9_617
     assert sum(revenue for (revenue,) in lake.rows(SILVER_SESSIONS, "revenue")) == Decimal("15495.56")
     left = lake.rows(GOLD_ABANDONED_CARTS, "cart_value", "recovered_at")

@@ -11,7 +11,6 @@ from pyspark.sql import functions as F
 from lakehouse import commits, manifests
 from lakehouse.errors import TableError
 from lakehouse.manifests import refuse_unfinished
-from lakehouse.streams import Stop
 from lakehouse.tables import (
     GOLD_CUSTOMER_VALUE,
     GOLD_ORDERS,
@@ -20,13 +19,12 @@ from lakehouse.tables import (
     SILVER_EVENTS,
     SILVER_QUARANTINE,
 )
-from operate.rebuild import Outcome, rebuild
 from operate.take_over import finish_begun
 from tests.builders import event, purchase, records
+from tests.crashing import Crash, Crashing
+from tests.flow.checks import assert_gold_right
+from tests.flow.repairs import LARGE, STRICT, rebuilt, replayed, with_rule
 from tests.flow.steps import FakeTopic, Lake
-from tests.flow.test_crashes import Crash, Crashing
-from tests.flow.test_ledger import assert_right
-from tests.flow.test_replay import LARGE, STRICT, replayed, with_rule
 
 ALL = (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE, GOLD_PRODUCT_SALES)
 MORE = (GOLD_ORDERS, GOLD_CUSTOMER_VALUE)
@@ -39,10 +37,6 @@ def sales_alone(request: pytest.FixtureRequest, only: Callable[..., None]) -> No
     """Gold's other tables all go one way; two of them, one made of the other, are in one test."""
     is_for_all = request.node.name == "test_a_rebuild_equals_the_live_run_and_readers_of_the_highest_revision_survive"
     only(*(MORE if is_for_all else ()))
-
-
-def rebuilt(lake: Lake, layer: str = "silver", *, dry_run: bool = False) -> Outcome:
-    return rebuild(layer, lake.spark, lake.settings, lake.topic, dry_run, lambda _line: None, Stop())
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +95,7 @@ def test_a_rebuild_equals_the_live_run_and_readers_of_the_highest_revision_survi
     lived.refine()
     lived.aggregate()
     lived.keep()
-    assert_right(lived, GOLD_PRODUCT_SALES, *MORE)
+    assert_gold_right(lived, GOLD_PRODUCT_SALES, *MORE)
     assert [offset for (offset,) in lived.rows(SILVER_DUPLICATES, "offset") if offset >= 90] == [90, 92]
     assert [offset for (offset,) in lived.rows(SILVER_QUARANTINE, "offset") if offset >= 90] == [93]
     lived.assert_conserved()

@@ -11,25 +11,12 @@ from rich.console import Console
 from lakehouse import commits
 from lakehouse.errors import InputError
 from lakehouse.settings import Settings
-from lakehouse.streams import Stop
 from lakehouse.tables import SILVER_DUPLICATES, SILVER_EVENTS, SILVER_QUARANTINE
-from operate.quarantine import Replay, list_refused, replay
+from operate.quarantine import Replay, list_refused
 from tests.builders import event, purchase, records
+from tests.crashing import Crash, Crashing
+from tests.flow.repairs import LARGE, STRICT, replayed, with_rule
 from tests.flow.steps import Lake
-from tests.flow.test_crashes import Crash, Crashing
-
-LARGE = purchase(event_time="2019-10-01 00:00:30 UTC", user_id=2, price="4.00", note="x" * 200)
-STRICT = 300
-"""Bytes: smaller than LARGE, larger than the others."""
-
-
-def with_rule(lake: Lake, max_value_bytes: int) -> Lake:
-    """The same lake under another rule of size, which stands for a rule and its fix."""
-    return Lake(lake.spark, lake.settings.model_copy(update={"max_value_bytes": max_value_bytes}), lake.topic)
-
-
-def replayed(lake: Lake, rule: str | None = None, *, dry_run: bool = False) -> Replay:
-    return replay(lake.spark, lake.settings, rule, dry_run, lambda _line: None, Stop())
 
 
 @pytest.fixture(scope="module")

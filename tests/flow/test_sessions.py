@@ -8,22 +8,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from gold.ledger import Ledger
 from lakehouse import commits
-from lakehouse.clock import at_us
 from lakehouse.errors import SettingError
 from lakehouse.streams import Position, Stop
-from lakehouse.tables import GOLD_ABANDONED_CARTS, GOLD_FUNNEL, GOLD_ORDERS, SILVER_EVENTS, SILVER_SESSIONS, Table
+from lakehouse.tables import GOLD_ABANDONED_CARTS, GOLD_FUNNEL, GOLD_ORDERS, SILVER_EVENTS, SILVER_SESSIONS
 from silver.visits import Visits
 from tests.builders import Fields, event, purchase
+from tests.crashing import Crash, Crashing
+from tests.flow.checks import assert_carts_right, found_in
 from tests.flow.steps import FakeTopic, Lake
-from tests.flow.test_crashes import Crash, Crashing
 from tests.gold_by_hand import ordered
-from tests.visits_by_hand import sessions_by_hand, visits_by_hand
+from tests.visits_by_hand import sessions_by_hand
 
 
 def visits(seed: int, count: int, days: int = 2) -> list[Fields]:
@@ -52,20 +51,6 @@ def first_look(lake: Lake) -> Visits:
     return lake.visit()
 
 
-def assert_right(lake: Lake) -> None:
-    """Each table is what a calculation apart finds, at the clock that it has noted, and so is its topic."""
-    events = commits.read_table(lake.spark, SILVER_EVENTS, lake.settings).toArrow()
-    clock = at_us(lake.note(GOLD_ABANDONED_CARTS)["clock_us"])
-    for table in (SILVER_SESSIONS, GOLD_ABANDONED_CARTS, GOLD_FUNNEL):
-        wanted = visits_by_hand(table.name, events, clock)
-        assert ordered(found_in(lake, table, wanted.column_names)) == ordered(wanted), table.name
-        lake.assert_published(table)
-
-
-def found_in(lake: Lake, table: Table, columns: list[str]) -> pa.Table:
-    return commits.read_table(lake.spark, table, lake.settings).select(*columns).toArrow()
-
-
 # Over 30 s: two rounds of five tables.
 def test_whatever_the_batches_they_are_what_a_calculation_apart_finds(
     lake: Lake, only: Callable[..., None], file_by_file: None
@@ -79,7 +64,7 @@ def test_whatever_the_batches_they_are_what_a_calculation_apart_finds(
     lake.visit_by_stream(visiting)
     lake.keep(ledger)
     lake.leave(carts)
-    assert_right(lake)
+    assert_carts_right(lake)
     assert len(found_in(lake, GOLD_ABANDONED_CARTS, ["session_key"])) > 10
     # As a process that was just started, with nothing new: nothing changes.
     before = [lake.version(table) for table in (SILVER_SESSIONS, GOLD_ABANDONED_CARTS)]
@@ -279,7 +264,7 @@ def test_killed_between_any_two_steps_the_next_process_goes_on(
         lake.visit()
         lake.keep()
     lake.leave()
-    assert_right(lake)
+    assert_carts_right(lake)
 
 
 def test_other_rules_than_the_table_was_made_with_are_refused(lake: Lake) -> None:

@@ -21,10 +21,11 @@ import pyspark
 
 from lakehouse.settings import Settings
 from operate import jars, java
-from operate.services import ports, process
+from operate.services import process
 from operate.services.postgres import BIN as POSTGRES_BIN
 from operate.services.postgres import STOP_SIGNAL, PostgresServer
 from tests.compose import ROOT, Service, load, service
+from tests.programs import free_ports
 from tests.services.runs import BIN
 
 _ANY = ("127.0.0.1", "0.0.0.0")
@@ -44,7 +45,7 @@ class Natively:
         self.addresses = {name: f"127.{network[0]}.{network[1]}.{number}" for number, name in enumerate(names, 1)}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._postgres = PostgresServer(Settings(home=folder / "postgres", _env_file=None))
-        data_nodes = ports.free_ports(4)
+        data_nodes = free_ports(4)
         self._data_nodes = {"datanode-1": data_nodes[:2], "datanode-2": data_nodes[2:]}
         self._found: dict[str, Service] = {}
 

@@ -25,10 +25,9 @@ from lakehouse.settings import Settings
 from operate.show import status
 from operate.stack import Stack
 from tests.apicurio import ApicurioRegistry
-from tests.avro import V1, with_field
+from tests.avro import TYPED, V1, with_field
 from tests.builders import Fields, purchase
 from tests.services.runs import BIN, ROOT, ask, assert_promises, running, submit, wait_until_read
-from tests.spark.test_avro import TYPED
 
 PASSWORD = "only the registry hears 4711"
 COUPON = with_field(V1, name="coupon", type=["null", "string"], default=None)

@@ -1,3 +1,5 @@
+"""The embedded broker: it survives kills, leaves no trace, listens on the loopback alone, and says what is wrong."""
+
 from __future__ import annotations
 
 import os
@@ -20,6 +22,7 @@ from lakehouse.tables import GOLD_PRODUCT_SALES
 from operate.services import ports
 from operate.services.kafka import KafkaBroker
 from operate.services.topics import ensure_topics
+from tests.services.sockets import listening
 
 
 def settings_in(home: Path, **changes: object) -> Settings:
@@ -56,29 +59,6 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):  # gone before it was opened, or before it was read
         return False
-
-
-def listening(pid: int) -> set[str]:
-    """Local addresses, in the kernel's hexadecimal, on which a process listens; none of one that has ended."""
-    inodes = set()
-    try:
-        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
-    except FileNotFoundError:
-        return set()
-    for descriptor in descriptors:
-        try:
-            target = str(descriptor.readlink())
-        except FileNotFoundError:  # closed since it was listed: the broker goes on while it is looked at
-            continue
-        if target.startswith("socket:["):
-            inodes.add(target[8:-1])
-    addresses = set()
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and fields[9] in inodes:
-                addresses.add(fields[1].rsplit(":", 1)[0])
-    return addresses
 
 
 def at(place: str, settings: Settings) -> Settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,9 +19,8 @@ from operate.services.kafka import KafkaBroker
 from operate.services.postgres import PostgresServer
 from serving import example_consumer
 from tests.builders import event, purchase, records
-from tests.flow.conftest import only as only
-from tests.flow.steps import Lake
-from tests.flow.test_replay import STRICT, with_rule
+from tests.flow.repairs import STRICT, with_rule
+from tests.flow.steps import Lake, keep_only
 from tests.postgres_server import database_in
 from tests.services.sinks import serving, wait_until_served
 from tests.services.store import committed, own_name, store_in
@@ -36,9 +34,9 @@ def settings(kafka_broker: KafkaBroker, postgres: PostgresServer, tmp_path: Path
 
 # Over 30 s: a rebuild of silver and gold.
 def test_what_readers_have_is_gold_after_a_rebuild_under_other_rules(
-    spark: SparkSession, settings: Settings, only: Callable[..., None]
+    spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    only(GOLD_ORDERS)
+    keep_only(monkeypatch, GOLD_ORDERS)
     large = purchase(event_time="2019-10-01 09:00:00 UTC", product_id=77, price="4.00", note="x" * 200)
     topics = GoldTopics(settings)
     lake = Lake(spark, settings, topics)  # type: ignore[arg-type]  # real Kafka, where flow tests have a list

@@ -17,7 +17,7 @@ from operate import java
 from tests.builders import event, records
 from tests.flow.steps import Lake
 from tests.services.runs import BIN
-from tests.services.test_kafka import listening
+from tests.services.sockets import listening
 
 
 def test_history_is_asked_over_jdbc_on_the_loopback_alone(

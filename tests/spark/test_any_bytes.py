@@ -11,7 +11,7 @@ from silver.events import read_records
 from silver.rejects import RULES
 from tests.any_bytes import VALID, VALUES, few
 from tests.builders import bronze_frame, records
-from tests.unit.test_identity import id_of
+from tests.identity_by_hand import id_of
 
 
 @few(10)

@@ -17,22 +17,11 @@ from ingest.event_wire import AvroWire, framed
 from lakehouse.settings import Settings
 from silver.events import read_records
 from tests.any_bytes import few
-from tests.avro import V1, by_schema, in_avro, with_field
+from tests.avro import TYPED, V1, by_schema, in_avro, with_field
 from tests.builders import TOPIC, bronze_frame, event, record, records
-from tests.unit.test_identity import GOLDEN, json_of
+from tests.identity_by_hand import GOLDEN, json_of
 
 COUPON = with_field(V1, name="coupon", type=["null", "string"], default=None)
-TYPED = {
-    "event_time": datetime(2019, 10, 1, tzinfo=UTC),
-    "event_type": "view",
-    "product_id": 5773203,
-    "category_id": None,
-    "category_code": None,
-    "brand": None,
-    "price": Decimal("2.62"),
-    "user_id": 463240011,
-    "user_session": None,
-}
 REGISTRY = Settings(registry_url="http://registry")
 
 

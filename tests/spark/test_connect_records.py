@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from lakehouse.settings import Settings
 from silver.events import read_records
 from tests.builders import bronze_frame, event, record, records
-from tests.unit.test_identity import GOLDEN, SAME, json_of
+from tests.identity_by_hand import GOLDEN, SAME, json_of
 
 LINEAGE = {"source_file": "2019-10-01.csv", "source_row": 2}
 SCHEMA = b'{"type":"struct","fields":[{"type":"string","optional":true,"field":"brand"}],"optional":false}'

@@ -7,7 +7,7 @@ from pyspark.sql import SparkSession
 from lakehouse.settings import Settings
 from silver.events import read_records
 from tests.builders import bronze_frame, event, records
-from tests.unit.test_identity import GOLDEN, SAME, json_of
+from tests.identity_by_hand import GOLDEN, SAME, json_of
 
 
 def test_spark_gives_every_golden_event_the_id_that_is_written_there(spark: SparkSession, settings: Settings) -> None:

@@ -15,7 +15,7 @@ from lakehouse.settings import Settings
 from silver.events import EVENT, read_records
 from silver.rows import event_rows, quarantine_rows
 from tests.builders import INGESTED_AT, KAFKA_AT, MISSING, bronze_frame, event, record, records
-from tests.unit.test_identity import id_of
+from tests.identity_by_hand import id_of
 
 KAFKA_SOURCE = (
     "key binary, value binary, topic string, partition int, offset bigint, timestamp timestamp, timestampType int, "

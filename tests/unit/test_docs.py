@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 DASHBOARDS_PAGE = ROOT / "dashboards" / "README.md"
 DEPLOY_PAGE = ROOT / "deploy" / "README.md"
 TABLES_PAGE = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", DASHBOARDS_PAGE, DEPLOY_PAGE, *(ROOT / "docs").rglob("*.md")]
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+PYTHON = sorted({path for name in (*PACKAGES, "tests") for path in (ROOT / name.replace(".", "/")).rglob("*.py")})
+PLANNED = {"forget", "maintain"}
+"""Commands that decisions speak of and that are not made yet."""
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
@@ -47,8 +55,46 @@ def test_every_command_is_documented() -> None:
         assert f"lakehouse {name}" in README or f"`make {name}" in README, name
 
 
+def test_no_command_is_documented_that_does_not_exist() -> None:
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert set(re.findall(r"`lakehouse ([\w-]+)", text)) <= {*command_names(), *PLANNED}, page
+        assert set(re.findall(r"`make ([\w-]+)", text)) <= set(targets), page
+    assert not PLANNED & set(command_names())
+
+
 def test_links_lead_somewhere() -> None:
-    others = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", DASHBOARDS_PAGE, DEPLOY_PAGE]
-    for page in [*(ROOT / "docs").rglob("*.md"), *others]:
+    for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_page_that_is_named_exists() -> None:
+    for path in [*PAGES, *PYTHON, ROOT / "serving" / "views.sql"]:
+        for page in re.findall(r"docs/[\w/.-]+\.md", path.read_text(encoding="utf-8")):
+            assert (ROOT / page).exists(), f"{path.relative_to(ROOT)}: {page}"
+
+
+def test_the_architecture_page_names_every_package_and_only_files_that_exist() -> None:
+    for package in PACKAGES:
+        assert f"| `{package.replace('.', '/')}/` |" in ARCHITECTURE
+    named = re.findall(r"`([\w/.-]+\.py)`", ARCHITECTURE)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_what_is_vendored_has_its_licence_beside_it_and_is_in_the_notice() -> None:
+    notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
+    vendored = [path for name in PACKAGES for path in (ROOT / name.replace(".", "/")).glob("**/vendor/*")]
+    assert vendored
+    for folder in vendored:
+        assert (folder / "LICENSE").is_file(), folder
+        named = notice.split(f"\n{folder.relative_to(ROOT)}\n")[1]
+        for licence in folder.glob("LICENSE-*"):
+            assert f"({licence.name})" in named
+
+
+def test_every_module_says_what_it_does() -> None:
+    for path in PYTHON:
+        if path.name != "__init__.py":
+            assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path

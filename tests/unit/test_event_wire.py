@@ -15,7 +15,7 @@ from ingest.event_wire import SCHEMA, AvroWire, event_wire, framed
 from lakehouse.errors import ServiceError, SettingError
 from lakehouse.settings import Settings
 from tests.builders import MISSING, event
-from tests.unit.test_identity import GOLDEN, Golden, id_of, json_of
+from tests.identity_by_hand import GOLDEN, Golden, id_of, json_of
 
 WIRE = AvroWire(7)
 

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from ml import intent_training
 from ml.intent_training import INPUT, failed_checks, input_rows, log_scores, train_intent, unseen
 from ml.purchase_intent import IntentSettings
-from tests.unit.test_purchase_intent import carts
+from tests.open_carts import carts
 
 GOOD = {
     "bought_share": 0.10,

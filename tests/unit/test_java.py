@@ -1,3 +1,5 @@
+"""Which Java is taken, which is refused and why, and the wrapper that is called in its place."""
+
 from __future__ import annotations
 
 import subprocess

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,30 @@ from lakehouse.settings import Settings
 from lakehouse.tables import BRONZE_EVENTS
 from operate.lake import open_table
 from operate.show import tables
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_delta_rs_logs_errors_only_unless_told_otherwise() -> None:
+    """It reads the variable at its import."""
+    script = (
+        "import os, sys\n"
+        "def at_import(event, arguments):\n"
+        "    if event == 'import' and arguments[0] == 'deltalake': print(os.environ.get('RUST_LOG'))\n"
+        "sys.addaudithook(at_import)\n"
+        "import operate.lake\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "RUST_LOG"}
+    for given, wanted in (({}, "error"), ({"RUST_LOG": "debug"}, "debug")):
+        ran = subprocess.run(
+            [sys.executable, "-c", script],
+            env=environment | given,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert ran.stdout == f"{wanted}\n"
 
 
 def test_storage_that_does_not_answer_is_said_and_not_taken_for_an_empty_lake(tmp_path: Path) -> None:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,30 +11,7 @@ import pytest
 from lakehouse.errors import LockedError
 from lakehouse.locks import hold, writer_of
 from lakehouse.settings import Settings
-
-HOLDER = """
-import sys
-from pathlib import Path
-from lakehouse.locks import hold
-with hold(Path(sys.argv[1]), "the writer"):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-@contextmanager
-def another_process_holding(path: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    with process:
-        assert process.stdout.readline() == "held\n"
-        try:
-            yield process
-        finally:
-            with suppress(ProcessLookupError):
-                process.kill()
+from tests.programs import another_process_holding
 
 
 def test_a_second_process_is_refused_and_the_first_is_named(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from lakehouse.settings import Settings
 from operate import pause
 from operate.pause import pause_wanted, writers_paused
 from operate.supervisor import Program, Supervisor
-from tests.unit.test_locks import another_process_holding
-from tests.unit.test_supervisor import pid_of, wait_until
+from tests.programs import another_process_holding, pid_of, wait_until
 
 
 def say(_line: str) -> None:

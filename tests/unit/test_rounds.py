@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from lakehouse.rounds import in_rounds
 from lakehouse.streams import Stop
+from operate.rounds import Group, together
 
 _EVERY_S = 0.4
 
@@ -50,3 +53,31 @@ def test_work_that_fails_stops_the_stream_and_raises_its_error_at_the_end() -> N
 
     with pytest.raises(ValueError, match="broken"), in_rounds((work,), 0.0, stop):
         assert stop.wait(60.0)
+
+
+def test_the_first_round_waits_unless_it_is_to_be_at_once() -> None:
+    done = threading.Event()
+    with in_rounds((done.set,), 600.0, Stop(), at_once=True):
+        assert done.wait(60.0)
+    done.clear()
+    with in_rounds((done.set,), 600.0, Stop()):
+        assert not done.wait(0.1)
+
+
+def test_works_of_one_process_end_in_the_order_in_which_each_takes_in_what_those_before_made() -> None:
+    ended = list[str]()
+
+    def group(*names: str) -> Group:
+        @contextmanager
+        def work(name: str) -> Iterator[None]:
+            yield
+            ended.append(name)
+
+        return Group(names, 5, lambda *_: tuple(work(name) for name in names))
+
+    both = together([group("ledger", "sessions"), group("carts")])
+    assert both.writes == ("ledger", "sessions", "carts")
+    with ExitStack() as until_stopped:
+        for each in both.works(None, None, Stop()):  # type: ignore[arg-type]
+            until_stopped.enter_context(each)
+    assert ended == ["sessions", "ledger", "carts"]

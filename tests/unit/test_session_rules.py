@@ -9,17 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from silver.session_rules import Event, Row, Rules, State, advance, from_text, session_key, still_held, to_text
-
-MINUTE_US = 60_000_000
-RULES = Rules(gap_us=30 * MINUTE_US, abandon_us=30 * MINUTE_US, hold_us=24 * 60 * MINUTE_US)
-
-
-def event(
-    minute: float, kind: str = "view", product: int = 1, cents: int = 262, brand: str = "", id_: str = ""
-) -> Event:
-    at_us = round(minute * MINUTE_US)
-    return Event(at_us, id_ or f"{at_us:020d}{kind}{product}", kind, product, cents, brand)
+from silver.session_rules import Event, Row, State, advance, from_text, session_key, still_held, to_text
+from tests.session_events import EVENTS, MINUTE_US, RULES, event
 
 
 def one_row(*events: Event) -> Row:
@@ -120,20 +111,6 @@ def test_a_visit_is_held_until_its_last_event_is_long_ago() -> None:
 def test_a_state_of_another_version_is_refused() -> None:
     with pytest.raises(ValueError, match="version 2"):
         from_text("[2,[]]")
-
-
-EVENTS = st.lists(
-    st.builds(
-        event,
-        st.integers(0, 200).map(lambda number: number * 7.5),
-        st.sampled_from(["view", "cart", "remove_from_cart", "purchase"]),
-        st.integers(1, 3),
-        st.sampled_from([-100, 0, 262, 300]),
-        st.sampled_from(["", "a", "b"]),
-    ),
-    max_size=25,
-    unique_by=lambda each: each.event_id,
-)
 
 
 @given(EVENTS, st.sampled_from(["", "s"]), st.integers(0, 2**32))

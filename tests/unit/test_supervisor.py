@@ -6,8 +6,7 @@ import json
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -15,7 +14,9 @@ import pytest
 
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
+from lakehouse.streams import Stop, StoppedError
 from operate.supervisor import Program, Supervisor, end_leftovers
+from tests.programs import pid_of, wait_until
 
 
 @pytest.fixture
@@ -32,17 +33,6 @@ def supervisor(settings: Settings, said: list[str]) -> Iterator[Supervisor]:
 
 def program(tmp_path: Path, code: str, **more: object) -> Program:
     return Program("small", [sys.executable, "-c", code], tmp_path / "small.log", **more)  # type: ignore[arg-type]
-
-
-def pid_of(settings: Settings) -> int:
-    return int(json.loads((settings.home / "run" / "processes.json").read_text())["small"][0])
-
-
-def wait_until(is_so: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    end_s = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < end_s
-        time.sleep(0.02)
 
 
 def test_a_program_that_dies_is_started_again_and_that_is_said(
@@ -83,15 +73,51 @@ def test_who_has_work_left_is_waited_for_and_that_is_said(
     monkeypatch.setattr("operate.supervisor._LOOK_S", 0.05)
     monkeypatch.setattr("operate.supervisor._SAY_EVERY_S", 0.2)
     started(supervisor, tmp_path, BUSY.format(1.0), stop_timeout_s=0.1)
-    supervisor.stop("small", lambda: 60.0)
-    assert said and all("small is not done yet" in line for line in said)
+    left = iter(["2 events to take in", "1 event to take in", *[""] * 100])
+    supervisor.stop("small", lambda: 60.0, lambda: next(left))
+    assert said[0].startswith("waiting for small: 2 events to take in;")
+    assert said[1].startswith("waiting for small: 1 event to take in;")
+    assert all(line.startswith("waiting for small; ") for line in said[2:])
 
 
 def test_who_is_killed_at_its_stop_is_named(supervisor: Supervisor, said: list[str], tmp_path: Path) -> None:
     started(supervisor, tmp_path, BUSY.format(60), stop_timeout_s=0.1)
     supervisor.stop("small")
     (line,) = said
-    assert "small did not end in time and was killed" in line and str(tmp_path / "small.log") in line
+    assert "small took too long and was ended" in line and str(tmp_path / "small.log") in line
+
+
+def test_a_program_with_a_title_is_called_by_it(supervisor: Supervisor, said: list[str], tmp_path: Path) -> None:
+    started(supervisor, tmp_path, BUSY.format(60), stop_timeout_s=0.1, title="carts that were left")
+    supervisor.stop("small")
+    assert said[0].startswith("carts that were left took too long")
+
+
+def test_a_stop_ends_the_wait_for_what_starts(settings: Settings, tmp_path: Path) -> None:
+    stop = Stop()
+    supervisor = Supervisor(settings, print, stop)
+    supervisor.start(program(tmp_path, "import time; time.sleep(600)"))
+    looks = iter(range(3))
+
+    def is_ready() -> bool:
+        if next(looks) == 1:
+            stop.set()
+        return False
+
+    with pytest.raises(StoppedError, match="small"):
+        supervisor.wait_until(is_ready, "small", timeout_s=600)
+    supervisor.stop_all()
+
+
+def test_all_can_be_ended_at_once_however_much_they_have_left_to_do(
+    supervisor: Supervisor, settings: Settings, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operate.supervisor._END_NOW_S", 0.2)
+    started(supervisor, tmp_path, BUSY.format(600), stop_timeout_s=600)
+    pid = pid_of(settings)
+    supervisor.end_now()
+    assert not _runs(pid)
+    assert end_leftovers(settings) == [] and said == []
 
 
 def test_a_program_that_is_not_to_be_restarted_stays_dead(

@@ -13,7 +13,7 @@ from pyspark.sql.streaming.tws_tester import TwsTester
 
 from silver.session_rules import Event, State, advance, from_text, session_key, to_text
 from silver.sessions import INPUT, TOLD, VisitProcessor
-from tests.unit.test_session_rules import MINUTE_US, RULES, event
+from tests.session_events import MINUTE_US, RULES, event
 
 ONE, NO_SESSION = (7, "s"), (7, "")
 HOLD = RULES.hold_us // MINUTE_US

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from silver.session_rules import Event, Row, State, advance, session_key
 from silver.visits import Span, to_compute_again
-from tests.unit.test_session_rules import EVENTS, MINUTE_US, RULES
+from tests.session_events import EVENTS, MINUTE_US, RULES
 
 IN_SESSION, NO_SESSION = (7, "s"), (7, "")
 ONES = pytest.mark.parametrize("one", [IN_SESSION, NO_SESSION])

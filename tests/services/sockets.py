@@ -1,0 +1,28 @@
+"""Where processes listen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def listening(pid: int) -> set[str]:
+    """Local addresses, in the kernel's hexadecimal, on which a process listens; none of one that has ended."""
+    inodes = set()
+    try:
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except FileNotFoundError:
+        return set()
+    for descriptor in descriptors:
+        try:
+            target = str(descriptor.readlink())
+        except FileNotFoundError:  # closed since it was listed: the broker goes on while it is looked at
+            continue
+        if target.startswith("socket:["):
+            inodes.add(target[8:-1])
+    addresses = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                addresses.add(fields[1].rsplit(":", 1)[0])
+    return addresses
