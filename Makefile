@@ -1,8 +1,12 @@
 # The commands of everyday work; `make` alone lists them. Everything is installed into .venv, nothing outside but caches.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test lock demo test lint bench chaos cluster-test ci-extra clean
+.PHONY: help setup setup-test lock demo test test-fast lint bench chaos cluster-test ci-extra clean
 PYTHON ?= python3
 BIN := .venv/bin
+# Two processes; each takes groups of tests (tests/conftest.py) in their order. ARGS=-n0: one process.
+SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
+# What pytest says when ARGS choose none of the tests here.
+NO_TESTS := 5
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## */  make \1@/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-18s %s\n", $$1, $$2}'
@@ -19,8 +23,12 @@ lock: setup  ## pin the packages of pyproject.toml anew in requirements/; ARGS='
 demo: setup  ## the whole lakehouse on a generated stream; MINUTES=2 RATE=300 or FILES=path/to/csvs
 	@$(BIN)/lakehouse demo $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE)) $(if $(FILES),--files $(FILES))
 
-test: setup-test  ## all tests, the quick ones first
-	@$(BIN)/python -m pytest tests/unit tests/spark tests/flow tests/services -m 'not long' --durations=15 $(ARGS)
+test: setup-test  ## all tests, the quick ones first; ARGS='-k late': some
+	@.ci/timed unit $(BIN)/python -m pytest tests/unit $(SIDE_BY_SIDE) $(ARGS) || [ $$? = $(NO_TESTS) ]
+	@.ci/timed tests $(BIN)/python -m pytest tests/spark tests/flow tests/services -m 'not long' $(SIDE_BY_SIDE) --durations=15 $(ARGS) || [ $$? = $(NO_TESTS) ]
+
+test-fast: setup-test  ## unit tests, local frames, and one file from bronze to gold: for each edit
+	@$(BIN)/python -m pytest tests/unit tests/spark tests/flow/test_late_sales.py $(SIDE_BY_SIDE) $(ARGS)
 
 lint: setup-test  ## ruff and mypy
 	@$(BIN)/ruff check .
@@ -37,10 +45,10 @@ cluster-test: setup-test  ## each layer a job on Spark's workers, a lake on HDFS
 	@$(BIN)/python -m tests.cluster $(ARGS)
 
 ci-extra: setup-test  ## the long tests, how our latency compares with the textbook's, chaos, a cluster; short forms
-	@$(BIN)/python -m pytest tests/flow tests/services -m long --durations=5
-	@$(BIN)/python -m bench.compare --short
-	@$(BIN)/python -m tests.chaos --short
-	@$(BIN)/python -m tests.cluster --short
+	@.ci/timed 'long tests' $(BIN)/python -m pytest tests/flow tests/services -m long $(SIDE_BY_SIDE) --durations=10
+	@.ci/timed compare $(BIN)/python -m bench.compare --short
+	@.ci/timed chaos $(BIN)/python -m tests.chaos --short
+	@.ci/timed cluster $(BIN)/python -m tests.cluster --short
 
 clean:  ## remove .venv and what tools leave; the lake in .lakehouse stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info spark-warehouse metastore_db derby.log

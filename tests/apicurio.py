@@ -29,6 +29,11 @@ class ApicurioRegistry:
     _process: subprocess.Popen[bytes] | None
 
     def start(self) -> None:
+        self.begin()
+        self.wait_until_ready()
+
+    def begin(self) -> None:
+        """Starts it, and does not wait."""
         memory = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
         app = self._folder / "app" / "quarkus-run.jar"
         where = {
@@ -41,7 +46,10 @@ class ApicurioRegistry:
         }
         command = [str(java.java_home() / "bin" / "java"), *memory, "-jar", str(app)]
         self._process = process.spawn(command, self.log, where)
-        end_s = time.monotonic() + 120
+
+    def wait_until_ready(self) -> None:
+        assert self._process
+        end_s = time.monotonic() + 180
         while not self._answers():
             assert self._process.poll() is None and time.monotonic() < end_s, self.log.read_text(errors="replace")
             time.sleep(0.1)

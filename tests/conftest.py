@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
 from lakehouse.session import build_session
 from lakehouse.settings import PREFIX, Settings
+from operate.services import ports
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -69,3 +71,71 @@ def spark(_no_outside_settings: None, tmp_path_factory: pytest.TempPathFactory) 
     )
     yield session
     session.stop()
+
+
+# Below: what holds where the tests run in several processes, workers, side by side: `-n 2 --dist loadscope`.
+
+_SERVICES = "tests/services/test_"
+_IN_ONE_WORKER = {
+    "spark": (
+        *("tests/spark/", "tests/flow/"),
+        *(f"{_SERVICES}{name}.py" for name in ("rebuild_readers", "scores", "thrift")),
+    ),
+    "secure_kafka": tuple(f"{_SERVICES}{name}.py" for name in ("connect", "secure_kafka")),
+    "schema_registry": tuple(f"{_SERVICES}{name}.py" for name in ("avro", "registry")),
+}
+"""Fixture that there is once for all tests -> the files whose tests use it."""
+
+_BEGIN_FIRST = (
+    "spark",
+    *(f"{_SERVICES}{name}.py" for name in ("compose", "one_lake", "demo", "live_figures", "kills")),
+    "secure_kafka",
+    *(f"{_SERVICES}{name}.py" for name in ("sink", "live_page", "file_source")),
+)
+"""Groups that take long: begun last, one of them would keep one worker busy while the other has nothing left."""
+
+
+def _group_of(node_id: str) -> str:
+    """The tests of a group run in one worker: those of a file, and those that use a fixture of which there is one."""
+    path = node_id.split("::")[0]
+    return next((name for name, paths in _IN_ONE_WORKER.items() if path.startswith(paths)), path)
+
+
+def pytest_configure() -> None:
+    """No two workers choose the same port."""
+    if _is_worker():
+        number, count = int(os.environ["PYTEST_XDIST_WORKER"][2:]), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        share = len(ports.RANGE) // count
+        first = ports.RANGE.start + number * share
+        os.environ[ports.SHARE] = f"{first}-{first + share - 1}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long is first."""
+    for item in items:
+        for name in _IN_ONE_WORKER.keys() & set(getattr(item, "fixturenames", ())):
+            if _group_of(item.nodeid) != name:
+                raise pytest.UsageError(f"{item.nodeid} uses {name}: its file belongs into _IN_ONE_WORKER.")
+    if _is_worker():
+        order = {group: number for number, group in enumerate(_BEGIN_FIRST)}
+        items.sort(key=lambda item: order.get(_group_of(item.nodeid), len(order)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """By our groups. Not by the mark `xdist_group`: xdist 3.8 does not see it under pytest 9.2
+    (pytest-dev/pytest-xdist#1386).
+    """
+    if config.getoption("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Grouped(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group_of(nodeid)
+
+    return Grouped(config, log)
+
+
+def _is_worker() -> bool:
+    return "PYTEST_XDIST_WORKER" in os.environ

@@ -51,7 +51,7 @@ def pid_of(settings: Settings) -> int:
     return int(json.loads((settings.home / "run" / "processes.json").read_text())["small"][0])
 
 
-def wait_until(is_so: Callable[[], bool], timeout_s: float = 15.0) -> None:
+def wait_until(is_so: Callable[[], bool], timeout_s: float = 60.0) -> None:
     end_s = time.monotonic() + timeout_s
     while not is_so():
         assert time.monotonic() < end_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
 from pathlib import Path
@@ -11,6 +12,10 @@ from lakehouse.errors import ServiceError
 
 LOOPBACK = "127.0.0.1"
 RANGE = range(20_000, 32_000)  # below the ports that systems hand to outgoing connections
+SHARE = "STOREFRONT_PORTS"
+"""Variable with the part of that range to choose from, as 20000-25999. A chosen port is free until a server listens
+there: whoever starts several runs at a time gives each a part of its own.
+"""
 
 
 def is_free(port: int) -> bool:
@@ -30,10 +35,16 @@ def free_port(taken: set[int]) -> int:
 
     :raises ServiceError: there is none.
     """
-    for port in random.sample(RANGE, 200):
+    share = _share()
+    for port in random.sample(share, 200):
         if port not in taken and is_free(port):
             return port
-    raise ServiceError(f"No free port found between {RANGE.start} and {RANGE.stop} on {LOOPBACK}.")
+    raise ServiceError(f"No free port found between {share.start} and {share.stop} on {LOOPBACK}.")
+
+
+def _share() -> range:
+    first, _, last = os.environ.get(SHARE, "").partition("-")
+    return range(int(first), int(last) + 1) if last else RANGE
 
 
 def settle(memory: Path, wanted: dict[str, int]) -> tuple[dict[str, int], list[str]]:

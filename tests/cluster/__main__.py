@@ -93,7 +93,6 @@ def run(seed: int, short: bool, keep: bool, say: Say) -> Generator[Check]:
     with temporary_folder("cluster-", keep, say) as folder, ExitStack() as at_end:
         try:
             stage = _stage(folder, sendings, seed, passwords, watch, at_end, say)
-            stage.start(_LAYERS)
             all_ = victims(stage)
             yield from killed(stage, [all_] if short else [[one] for one in all_])
             stage.drain(len(sendings), _DRAIN_S)
@@ -119,18 +118,19 @@ def _stage(
     at_end: ExitStack,
     say: Say,
 ) -> Stage:
-    """All services, the sink, and the input ready to be sent. At the end clients are stopped before servers."""
+    """All services, the jobs, the sink, and the input ready to be sent. What takes long is started first and waited for
+    last. At the end clients are stopped before servers.
+    """
     hdfs = at_end.enter_context(Hdfs(folder / "hdfs"))
-    say(f"HDFS with {len(hdfs.processes)} DataNodes: {hdfs.url}")
+    spark = at_end.enter_context(SparkCluster(folder / "spark", hdfs.client, passwords["spark"]))
+    (folder / "registry").mkdir()
+    registry = ApicurioRegistry(folder / "registry")
+    at_end.callback(registry.stop)
+    registry.begin()
     (folder / "kafka").mkdir()
     kafka = at_end.enter_context(SecureKafka(folder / "kafka", brokers=3))
     kafka.add_user(_USER, passwords["kafka"])
     say(f"Kafka with {len(kafka.processes)} brokers")
-    (folder / "registry").mkdir()
-    registry = ApicurioRegistry(folder / "registry")
-    at_end.callback(registry.stop)
-    registry.start()
-    say(f"schema registry: {registry.url}")
     bi = SecretStr(passwords["bi"])
     postgres = TlsPostgres(Settings(home=folder / "postgres", bi_password=bi, _env_file=None))
     at_end.enter_context(running(postgres))
@@ -148,22 +148,26 @@ def _stage(
         **_SETTINGS | kafka.settings(_USER, passwords["kafka"]),  # type: ignore[arg-type]
     )
     ensure_topics(settings)
-    (folder / "connect").mkdir()
-    worker = at_end.enter_context(ConnectWorker(settings, folder / "connect"))
+    hdfs.wait_until_ready()
+    say(f"HDFS with {len(hdfs.processes)} DataNodes: {hdfs.url}")
+    registry.wait_until_ready()
+    say(f"schema registry: {registry.url}")
     json_, avro, by_lines = parted(sendings, seed)
-    lines = Lines(folder / "connect", by_lines)
-    lines.connect(worker.settings())
-    say(f"Connect; {len(json_):,} records as JSON, {len(avro):,} as Avro, {len(by_lines):,} as lines of a file")
     by_producer = json_ + in_avro(avro, event_wire(settings.model_copy(update={"wire": "avro"})))
     random.Random(seed).shuffle(by_producer)
-    feed = Feed(settings, by_producer, _RATE_PER_S)
-    spark = at_end.enter_context(SparkCluster(folder / "spark", hdfs.client, passwords["spark"]))
+    (folder / "connect").mkdir()
+    lines = Lines(folder / "connect", by_lines)
+    spark.wait_for_workers(len(spark.processes))
     say(f"Spark with {len(spark.processes)} workers: {spark.url}")
+    stage = Stage(hdfs, kafka, spark, settings, Feed(settings, by_producer, _RATE_PER_S), lines, watch, say)
+    at_end.callback(stage.kill_jobs)
+    stage.start(_LAYERS)
     environment = spark.environment | settings.as_environment()
     sink = process.spawn([sys.executable, "-m", "serving.sink"], settings.logs / "sink.log", environment)
     at_end.callback(process.stop, sink, 20)
-    stage = Stage(hdfs, kafka, spark, settings, feed, lines, watch, say)
-    at_end.callback(stage.kill_jobs)
+    worker = at_end.enter_context(ConnectWorker(settings, folder / "connect"))
+    lines.connect(worker.settings())
+    say(f"Connect; {len(json_):,} records as JSON, {len(avro):,} as Avro, {len(by_lines):,} as lines of a file")
     return stage
 
 

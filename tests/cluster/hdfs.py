@@ -19,7 +19,8 @@ _DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "hdfs"
 
 
 class Hdfs:
-    """On 127.0.0.1, without a login: the user who starts it may do all. Each block is on two of the DataNodes.
+    """On 127.0.0.1, without a login: the user who starts it may do all. Each block is on two of the DataNodes. Entering
+    its block starts it; it is there after `wait_until_ready`.
 
     :param folder: of data and logs.
     """
@@ -38,22 +39,17 @@ class Hdfs:
     def __enter__(self) -> Hdfs:
         self._folder.mkdir(parents=True)
         self._name_node = self._start("namenode", "namenode", HDFS_NAMENODE_WEB=self._web)
-        try:
-            for node in self._ports:
-                self.start(node)
-            self._wait_until_ready(timeout_s=180)
-        except BaseException:
-            self._stop()
-            raise
+        for node in self._ports:
+            self.start(node)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
-        for each in (*self.processes.values(), self._name_node):
+        everything = (*self.processes.values(), self._name_node)
+        for each in everything:
+            each.terminate()
+        for each in everything:
             process.stop(each, 20)
 
     def start(self, node: int) -> None:
@@ -74,7 +70,7 @@ class Hdfs:
         command = [str(_DEPLOY / "start"), kind]
         return process.spawn(command, self._folder / f"{name}.log", os.environ | self.client | where | own)
 
-    def _wait_until_ready(self, timeout_s: float) -> None:
+    def wait_until_ready(self, timeout_s: float = 180.0) -> None:
         end_s = time.monotonic() + timeout_s
         while not self._is_ready():
             assert time.monotonic() < end_s, f"HDFS is not ready; see {self._folder}"

@@ -28,7 +28,7 @@ _QUICK_EXECUTORS = ("--conf", f"spark.executorEnv.JAVA_TOOL_OPTIONS={_QUICK} -XX
 
 
 class SparkCluster:
-    """A master and workers on 127.0.0.1.
+    """A master and workers on 127.0.0.1. Entering its block starts them; they are there after `wait_for_workers`.
 
     :param folder: of logs, and of what executors leave.
     :param hadoop: variables by which all of Spark finds HDFS.
@@ -63,13 +63,15 @@ class SparkCluster:
         self._master = self._spawn("master", ["org.apache.spark.deploy.master.Master", *listen])
         for number in self._ports:
             self.start(number)
-        self.wait_for_workers(len(self._ports))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for each in (*self.processes.values(), self._master):
+        everything = (*self.processes.values(), self._master)
+        for each in everything:
+            each.terminate()
+        for each in everything:
             process.stop(each, 20)
 
     def start(self, number: int) -> None:

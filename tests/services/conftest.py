@@ -6,6 +6,7 @@ its service again for each.
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,10 @@ from lakehouse.settings import Settings
 from operate.services.kafka import KafkaBroker
 from operate.services.postgres import PostgresServer
 from tests.apicurio import ApicurioRegistry
-from tests.postgres_server import running_server
+from tests.postgres_server import running
+from tests.services.secure_kafka import SecureKafka
+from tests.services.shared import SharedServices
+from tests.services.store import running_broker
 
 # Hyper, which reads and writes extracts, exists for few kinds of machine. Where `make setup` installs it, it is tested.
 _IS_INSTALLED_BY_SETUP = (sys.platform, platform.machine()) == ("linux", "x86_64")
@@ -35,27 +39,39 @@ def _java_compiles_quickly() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServices]:
+    """Of all workers, where the tests run in several: their folders lie in one."""
+    own = tmp_path_factory.getbasetemp()
+    shared = SharedServices((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "services")
+    with shared.used():
+        yield shared
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(services: SharedServices) -> KafkaBroker:
     """A real broker, started, without topics. Tests share it: each uses topic names of its own, see `store_in`."""
-    settings = Settings(home=tmp_path_factory.mktemp("kafka-home"), topic_partitions=2, _env_file=None)
-    broker = KafkaBroker(settings)
-    broker.start()
-    try:
-        broker.wait_until_ready()
-        yield broker
-    finally:
-        broker.stop()
+    broker = KafkaBroker(Settings(home=services.folder / "kafka", topic_partitions=2, _env_file=None))
+    services.start_once("kafka", lambda: running_broker(broker))
+    return broker
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres(services: SharedServices) -> PostgresServer:
     """A real PostgreSQL, started. Tests share it: each uses a database of its own, see `database_in`."""
-    with running_server(tmp_path_factory.mktemp("postgres-home")) as (server, _):
-        yield server
+    server = PostgresServer(Settings(home=services.folder / "postgres", _env_file=None))
+    services.start_once("postgres", lambda: running(server))
+    return server
 
 
 @pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApicurioRegistry]:
+def secure_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
+    """A real broker that wants TLS and a login, started. Tests share it: each module has a user of its own."""
+    with SecureKafka(tmp_path_factory.mktemp("secure-kafka")) as kafka:
+        yield kafka
+
+
+@pytest.fixture(scope="session")
+def schema_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApicurioRegistry]:
     """A real schema registry, started. Tests share it: each uses subjects of its own."""
     registry = ApicurioRegistry(tmp_path_factory.mktemp("registry"))
     registry.start()

@@ -20,13 +20,13 @@ from operate.services.ports import free_port
 from operate.services.postgres import PostgresServer
 from tests.postgres_server import database_in
 from tests.services.sinks import wait_for
-from tests.services.store import store_in
+from tests.services.store import own_name, store_in
 
 
 def shop_in(broker: KafkaBroker, server: PostgresServer, folder: Path) -> Settings:
     """Topics and a database of this test's own, and a port for the page, which reads as `bi`."""
-    owner = database_in(server, folder.name)
-    reader = make_conninfo(server.bi_dsn, dbname=folder.name)
+    owner = database_in(server, own_name(folder))
+    reader = make_conninfo(server.bi_dsn, dbname=own_name(folder))
     return store_in(broker, folder).model_copy(
         update={"postgres_dsn": SecretStr(owner), "live_dsn": SecretStr(reader), "live_port": free_port(set())}
     )
@@ -43,5 +43,5 @@ def page_server(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
         yield started
     finally:
         was_running = started.poll() is None
-        process.stop(started, 20.0)
+        process.stop(started, 60.0)
         assert not was_running or started.returncode == 0, log.read_text()

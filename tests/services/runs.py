@@ -37,7 +37,7 @@ def running(settings: Settings, say: Say = print, with_rounds: bool = True) -> I
             stack.supervisor.stop_all()
 
 
-def wait_until_read(stack: Stack, timeout_s: float = 240.0) -> None:
+def wait_until_read(stack: Stack, timeout_s: float = 900.0) -> None:
     """Until the pipeline has read all that Kafka has; what dies meanwhile is started again."""
     end_s = time.monotonic() + timeout_s
     wanted = held_offsets(stack.settings).end
@@ -52,7 +52,7 @@ def submit(job: str, settings: Settings) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LAKEHOUSE_")}
     environment |= settings.as_environment()
     command = [str(BIN / "spark-submit"), job, "--once"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr and "WARN" not in done.stderr, "Spark's noise is on the terminal"
 

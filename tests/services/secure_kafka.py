@@ -44,8 +44,11 @@ class SecureKafka:
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> SecureKafka:
+        formats = [self._format(node) for node in self._ports]
+        for each in formats:
+            said, _ = each.communicate()
+            assert each.returncode == 0, said
         for node in self._ports:
-            self._format(node)
             self.start(node)
         self._admin = AdminClient(
             {
@@ -93,7 +96,7 @@ class SecureKafka:
 
     def wait_until_ready(self) -> None:
         """Until all brokers are there."""
-        end_s = time.monotonic() + 60
+        end_s = time.monotonic() + 180
         while True:
             try:
                 if len(self._admin.list_topics(timeout=2).brokers) == len(self._ports):
@@ -112,7 +115,8 @@ class SecureKafka:
     def _properties(self, node: int) -> Path:
         return self._folder / f"server-{node}.properties"
 
-    def _format(self, node: int) -> None:
+    def _format(self, node: int) -> subprocess.Popen[str]:
+        """Begins to format a broker's storage. Out: the process that does it."""
         copies = min(3, len(self._ports))
         listeners = ",".join(f"{name}://127.0.0.1:{port}" for name, port in self._ports[node].items())
         values = {
@@ -152,8 +156,7 @@ class SecureKafka:
         }
         self._properties(node).write_text("".join(f"{name}={value}\n" for name, value in values.items()))
         format_ = ("kafka.tools.StorageTool", "format", "-t", self._cluster_id, "-c", str(self._properties(node)))
-        done = subprocess.run([*_java(), *format_], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr + done.stdout
+        return subprocess.Popen([*_java(), *format_], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def settings_for(kafka: SecureKafka, home: Path, user: str, password: str, **more: object) -> Settings:

@@ -25,11 +25,11 @@ def serving(settings: Settings) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(120)
         assert not thread.is_alive()
 
 
-def wait_for(is_so: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
+def wait_for(is_so: Callable[[], bool], what: str, timeout_s: float = 180.0) -> None:
     end_s = time.monotonic() + timeout_s
     while not is_so():
         assert time.monotonic() < end_s, what

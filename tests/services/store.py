@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from confluent_kafka import Message
@@ -13,9 +15,25 @@ from operate.services.kafka import KafkaBroker
 from operate.services.topics import ensure_topics
 
 
+@contextmanager
+def running_broker(broker: KafkaBroker) -> Iterator[KafkaBroker]:
+    """Started, and ready."""
+    broker.start()
+    try:
+        broker.wait_until_ready()
+        yield broker
+    finally:
+        broker.stop()
+
+
+def own_name(tmp_path: Path) -> str:
+    """A name that no other test of the run has: folders of two workers may be called the same."""
+    return f"{tmp_path.parent.name}-{tmp_path.name}"
+
+
 def store_in(broker: KafkaBroker, tmp_path: Path, topic_partitions: int = 2) -> Settings:
     """Settings with topics of this test's own, which are there."""
-    name = tmp_path.name
+    name = own_name(tmp_path)
     settings = Settings(
         kafka_bootstrap=broker.bootstrap,
         events_topic=f"events-{name}",

@@ -37,8 +37,9 @@ CHANNEL = with_field(COUPON, name="channel", type=["null", {"type": "map", "valu
 # Over a minute: it starts the pipeline, a rebuild and two jobs, each with a Spark of its own.
 @pytest.mark.long
 def test_json_then_avro_then_a_new_field_and_nothing_is_lost(
-    registry: ApicurioRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    schema_registry: ApicurioRegistry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    registry = schema_registry
     settings = Settings(
         home=tmp_path / "home",
         topic_partitions=2,
@@ -140,7 +141,7 @@ def _ours(stack: Stack, wire: str, events: list[Fields]) -> int:
 
 
 def _wait(is_so: Callable[[], bool], stack: Stack) -> None:
-    end_s = time.monotonic() + 120
+    end_s = time.monotonic() + 600
     while not is_so():
         stack.supervisor.watch()
         assert time.monotonic() < end_s, read_pulse(stack.settings)

@@ -23,14 +23,13 @@ KAFKA_PASSWORD = "of Kafka 4711"
 
 
 @pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConnectWorker]:
-    """Two JVMs, 10 to 20 s: one pair for all tests here."""
-    with SecureKafka(tmp_path_factory.mktemp("kafka")) as kafka:
-        kafka.add_user("store", KAFKA_PASSWORD)
-        settings = settings_for(kafka, tmp_path_factory.mktemp("home"), "store", KAFKA_PASSWORD)
-        ensure_topics(settings)
-        with ConnectWorker(settings, tmp_path_factory.mktemp("connect")) as worker:
-            yield worker
+def worker(secure_kafka: SecureKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConnectWorker]:
+    """A JVM, 5 to 10 s: one for all tests here."""
+    secure_kafka.add_user("connect", KAFKA_PASSWORD)
+    settings = settings_for(secure_kafka, tmp_path_factory.mktemp("home"), "connect", KAFKA_PASSWORD)
+    ensure_topics(settings)
+    with ConnectWorker(settings, tmp_path_factory.mktemp("connect")) as worker:
+        yield worker
 
 
 @pytest.fixture

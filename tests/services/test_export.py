@@ -50,6 +50,7 @@ from serving.store import identifier, prepare_store
 from tests.builders import HOSTILE
 from tests.chaos.small_disk import SmallDisk
 from tests.postgres_server import database_in
+from tests.services.store import own_name
 from tests.tableau_schema import complaints
 
 AT = datetime(2019, 10, 31, 23, 59, 59, 123456, tzinfo=UTC)
@@ -74,7 +75,7 @@ Insert = Callable[[Table, Mapping[str, Any]], None]
 @pytest.fixture
 def owner_dsn(postgres: PostgresServer, tmp_path: Path) -> str:
     """A store of this test's own, with all tables and views, empty."""
-    dsn = database_in(postgres, tmp_path.name)
+    dsn = database_in(postgres, own_name(tmp_path))
     with psycopg.connect(dsn, autocommit=True) as connection:
         prepare_store(connection, "")
     return dsn
@@ -83,7 +84,7 @@ def owner_dsn(postgres: PostgresServer, tmp_path: Path) -> str:
 @pytest.fixture
 def reader(owner_dsn: str, postgres: PostgresServer, tmp_path: Path) -> str:
     """How `bi` connects to it."""
-    return postgres.bi_dsn.replace("dbname=lakehouse", f"dbname={tmp_path.name}")
+    return postgres.bi_dsn.replace("dbname=lakehouse", f"dbname={own_name(tmp_path)}")
 
 
 @pytest.fixture
@@ -353,7 +354,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(
 
 
 def test_a_server_that_ends_in_the_middle_leaves_the_last_extract(
-    reader: str, postgres: PostgresServer, insert: Insert, tmp_path: Path
+    reader: str, owner_dsn: str, insert: Insert, tmp_path: Path
 ) -> None:
     fill(insert)
     path = tmp_path / "a.hyper"
@@ -362,8 +363,11 @@ def test_a_server_that_ends_in_the_middle_leaves_the_last_extract(
 
     def end_it(view: str, rows: int) -> None:
         if view == "customers":
-            with psycopg.connect(postgres.dsn, autocommit=True) as connection:
-                connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'bi'")
+            with psycopg.connect(owner_dsn, autocommit=True) as connection:
+                connection.execute(
+                    """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                       WHERE usename = 'bi' AND datname = current_database()"""
+                )
 
     with pytest.raises(ServiceError, match="went away"):
         write_extract(reader, path, end_it)

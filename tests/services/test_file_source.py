@@ -30,6 +30,7 @@ from lakehouse.settings import Settings
 from operate.feed import feed
 from operate.services.kafka import KafkaBroker
 from tests.chaos.small_disk import SmallDisk
+from tests.services.sinks import wait_for
 from tests.services.store import committed, store_in, values
 
 REPOSITORY = Path(__file__).parents[2]
@@ -121,21 +122,22 @@ def test_real_files_arrive_once_in_order_and_come_back_from_the_archive(store: S
     assert len(archived(store)) == sent.files + 9
 
 
-# Over 30 s on a busy machine: ten processes, one after the other.
 @real
-def test_kill_9_at_ten_points_loses_and_doubles_nothing(store: Settings, tmp_path: Path) -> None:
+def test_kill_9_at_any_point_loses_and_doubles_nothing(store: Settings, tmp_path: Path) -> None:
     files = real_days(store, tmp_path / "days")
     seed = random.SystemRandom().randrange(1_000_000)
     chance = random.Random(seed)
     command = [sys.executable, "-m", "ingest.file_source", "--once", "--rate", "6000"]
     said = []
-    for _ in range(10):
+    for number in range(6):
         process = subprocess.Popen(
             command, env=os.environ | store.as_environment(), cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
         )
         assert process.stderr is not None
         first = process.stderr.readline()
         assert "watching" in first, first
+        if number == 0:  # however slow the machine is, one is killed in the middle of its work
+            wait_for(lambda: values(store).total() > 0, "nothing is sent")
         time.sleep(chance.uniform(0.0, 0.6))
         process.kill()
         said.append(process.communicate()[1])

@@ -38,7 +38,8 @@ ABANDON_S = 120
 
 SHOP = StoreShape(products=300, categories=20, brands=20)
 RATE_PER_S = 0.15
-SEEN_WITHIN_S = 45.0
+SEEN_WITHIN_S = 90.0
+"""Where another test runs beside this one; how soon it is on a quiet machine `bench` measures."""
 
 
 # Two Sparks start, and what they make of 20,000 events is waited for.
@@ -59,7 +60,7 @@ def test_every_figure_is_that_of_a_query_on_gold_and_a_purchase_is_soon_seen(bro
             page = found.page
             expect(page.locator("#mode")).to_have_text("Replay")
             page.get_by_text("As a table").click()
-            end_s = time.monotonic() + 45
+            end_s = time.monotonic() + 90
             while (shown := by_page(page)) != wanted and time.monotonic() < end_s:
                 page.wait_for_timeout(500)
             assert shown == wanted
@@ -141,7 +142,7 @@ def wait_until_gold_has_all(stack: Stack) -> None:
         except TableError:  # its first round is still to come
             return False
 
-    wait_for(has_all, "gold has not taken in all of silver", 480.0)
+    wait_for(has_all, "gold has not taken in all of silver", 900.0)
     wait_until_served(settings)
 
 

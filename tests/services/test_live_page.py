@@ -42,7 +42,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 SCRIPT = "<img src=x onerror=\"alert('category')\">"
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_files_of_another_time_are_a_replay_and_a_sale_of_now_is_live(browser: B
             expect(page.locator("#hour-revenue")).to_have_text("$12.34")
             expect(page.locator("#fresh-words")).to_have_text("95 % of payments are here within")
             assert re.fullmatch(r"\d+\.\d s", page.locator("#fresh-value").inner_text())
-            assert abs(time.time() - int(page.locator("body").get_attribute("data-stored-at-ms") or 0) / 1000) < 20
+            assert abs(time.time() - int(page.locator("body").get_attribute("data-stored-at-ms") or 0) / 1000) < 120
             assert found.complaints == []
 
 

@@ -47,7 +47,7 @@ def test_a_lake_is_handed_from_the_pipeline_to_the_jobs_and_back(tmp_path: Path)
     settings = Settings(home=tmp_path / ".lakehouse", topic_partitions=2)
     environment = os.environ | {"LAKEHOUSE_HOME": str(settings.home), "LAKEHOUSE_TOPIC_PARTITIONS": "2"}
     command = [str(BIN / "lakehouse"), "demo", "--files", str(REAL_ROWS)]
-    demo = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    demo = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert "45,029 rows of 3 files split into 92 days" in demo.stdout
     assert demo.stdout.count("holds") == 5
@@ -59,9 +59,7 @@ def test_a_lake_is_handed_from_the_pipeline_to_the_jobs_and_back(tmp_path: Path)
     before = _stable_rows(settings)
     with services_at_hand(settings, print) as reachable:
         _assert_numbers_agree_everywhere(reachable)
-    _assert_the_readme_is_right(tmp_path)
-
-    with services_at_hand(settings, print) as reachable:
+        _assert_the_readme_is_right(tmp_path)
         _feed_again(reachable)
         for layer in ("bronze", "silver", "gold"):
             submit(f"{layer}/job.py", reachable)
@@ -125,7 +123,7 @@ def _feed_again(settings: Settings) -> None:
     environment = os.environ | settings.as_environment()
     for way in (["replay"], ["source", "--once"]):
         command = [str(BIN / "lakehouse"), "ingest", *way]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stderr
     assert "45,029 rows of 92 files sent" in done.stderr
 
@@ -142,7 +140,7 @@ def _assert_the_readme_is_right(folder: Path) -> None:
         script.write_text(code, encoding="utf-8")
         program = BIN / ("spark-submit" if "spark" in code else "python")
         assert re.findall(r"\d+", _run([str(program), str(script)], folder)) == [str(wanted)], code
-    commands = re.findall(r"`(lakehouse (?:tables|history|status|sql|audit)\b[^`]*)`", readme)
+    commands = set(re.findall(r"`(lakehouse (?:tables|history|status|sql|audit)\b[^`]*)`", readme))
     assert len(commands) >= 5
     for command in commands:
         if "--as-of" not in command:
@@ -153,7 +151,7 @@ def _assert_the_readme_is_right(folder: Path) -> None:
 
 
 def _run(command: list[str], folder: Path) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout
 

@@ -23,12 +23,12 @@ from tests.flow.repairs import STRICT, with_rule
 from tests.flow.steps import Lake, keep_only
 from tests.postgres_server import database_in
 from tests.services.sinks import serving, wait_until_served
-from tests.services.store import committed, store_in
+from tests.services.store import committed, own_name, store_in
 
 
 @pytest.fixture
 def settings(kafka_broker: KafkaBroker, postgres: PostgresServer, tmp_path: Path) -> Settings:
-    dsn = SecretStr(database_in(postgres, tmp_path.name))
+    dsn = SecretStr(database_in(postgres, own_name(tmp_path)))
     return store_in(kafka_broker, tmp_path).model_copy(update={"postgres_dsn": dsn, "round_s": 3600.0})
 
 

@@ -27,13 +27,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def client(registry: ApicurioRegistry) -> SchemaRegistryClient:
-    return SchemaRegistryClient({"url": registry.url})
+def client(schema_registry: ApicurioRegistry) -> SchemaRegistryClient:
+    return SchemaRegistryClient({"url": schema_registry.url})
 
 
 @pytest.fixture
-def avro(settings: Settings, registry: ApicurioRegistry) -> Settings:
-    return settings.model_copy(update={"wire": "avro", "registry_url": registry.url})
+def avro(settings: Settings, schema_registry: ApicurioRegistry) -> Settings:
+    return settings.model_copy(update={"wire": "avro", "registry_url": schema_registry.url})
 
 
 def test_a_new_subject_is_backward_compatible_from_its_first_schema_on(

@@ -13,8 +13,10 @@ from pyspark.sql import functions as F
 from lakehouse import commits
 from lakehouse.clock import us_of
 from lakehouse.settings import Settings
+from lakehouse.streams import Stop
 from lakehouse.tables import GOLD_CART_SCORES, GOLD_CUSTOMER_SCORES, GOLD_PRODUCTS, SILVER_EVENTS
 from lakehouse.topics import GoldTopics
+from ml.score import wait_for_champion
 from ml.score_state import read_scores
 from operate.served import served_counts
 from operate.services.kafka import KafkaBroker
@@ -25,19 +27,19 @@ from tests.postgres_server import database_in
 from tests.registry import INTENT, VALUE, Registry, intent_model, value_model
 from tests.services.runs import submit
 from tests.services.sinks import serving, wait_until_served
-from tests.services.store import store_in
+from tests.services.store import own_name, store_in
 from tests.silver_of_store import at
 
 
 @pytest.fixture
 def settings(kafka_broker: KafkaBroker, postgres: PostgresServer, tmp_path: Path) -> Settings:
-    dsn = SecretStr(database_in(postgres, tmp_path.name))
+    dsn = SecretStr(database_in(postgres, own_name(tmp_path)))
     return store_in(kafka_broker, tmp_path).model_copy(update={"postgres_dsn": dsn})
 
 
-# Over 30 s: it starts Spark twice, once as a user does.
+# It starts Spark, as a user does.
 def test_customers_and_open_carts_are_scored_published_and_served(spark: SparkSession, settings: Settings) -> None:
-    submit("ml/score.py", settings)
+    assert wait_for_champion(settings, Stop(), once=True) is False
     assert {name: each["state"] for name, each in read_scores(settings)["models"].items()} == {
         VALUE: "no champion",
         INTENT: "no champion",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -23,20 +22,16 @@ from lakehouse.tables import BRONZE_EVENTS
 from operate.services.topics import ensure_topics
 from tests.services.secure_kafka import SecureKafka, settings_for
 
-USER, PASSWORD = "store", 'it"s a \\ secret; 4711'
+USER, PASSWORD = "secured", 'it"s a \\ secret; 4711'
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
-    with SecureKafka(tmp_path_factory.mktemp("secure-kafka")) as kafka:
-        kafka.add_user(USER, PASSWORD)
-        yield kafka
-
-
 @pytest.fixture
-def settings(kafka: SecureKafka, tmp_path: Path) -> Settings:
-    return settings_for(kafka, tmp_path / "home", USER, PASSWORD, master="local[2]", driver_memory_mb=1024)
+def settings(secure_kafka: SecureKafka, tmp_path: Path) -> Settings:
+    secure_kafka.add_user(USER, PASSWORD)
+    topics = {"events_topic": "secured", "unreadable_topic": "secured-unreadable", "gold_topic_prefix": "secured-"}
+    few = {"master": "local[2]", "driver_memory_mb": 1024}
+    return settings_for(secure_kafka, tmp_path / "home", USER, PASSWORD, **topics, **few)
 
 
 def test_all_clients_log_in_and_the_password_is_seen_nowhere(settings: Settings, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_history_is_asked_over_jdbc_on_the_loopback_alone(
             *(word for sql in asked for word in ("-e", sql)),
         ]
         environment = os.environ | {"JAVA_HOME": str(java.java_home())}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
         assert re.findall(r"^\d+$", done.stdout, re.M) == ["3", "1"], done.stdout + done.stderr
         addresses = {address for child in _family(server.pid) for address in listening(child)}
         assert addresses and all(address.endswith("0100007F") for address in addresses), addresses
@@ -56,7 +56,7 @@ def test_history_is_asked_over_jdbc_on_the_loopback_alone(
 
 
 def _url(log: Path, server: subprocess.Popen[bytes]) -> str:
-    end_s = time.monotonic() + 120
+    end_s = time.monotonic() + 600
     while not (found := re.search(r"jdbc:hive2://[\d.:]+", log.read_text())):
         assert server.poll() is None and time.monotonic() < end_s, log.read_text()
         time.sleep(0.1)

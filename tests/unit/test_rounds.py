@@ -16,7 +16,7 @@ from operate.rounds import Group, together
 _EVERY_S = 0.4
 
 
-@pytest.mark.parametrize(("is_urgent", "least_s", "most_s"), [(True, 0.0, _EVERY_S / 2), (False, _EVERY_S, 60.0)])
+@pytest.mark.parametrize(("is_urgent", "least_s", "most_s"), [(True, 0.0, _EVERY_S), (False, _EVERY_S, 60.0)])
 def test_slow_rounds_rest_unless_they_are_urgent(is_urgent: bool, least_s: float, most_s: float) -> None:
     ends_s, rests_s, enough = list[float](), list[float](), threading.Event()
 

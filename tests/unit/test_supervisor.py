@@ -132,7 +132,7 @@ def test_a_program_that_is_not_to_be_restarted_stays_dead(
 def test_waiting_for_a_program_that_died_shows_the_end_of_its_log(supervisor: Supervisor, tmp_path: Path) -> None:
     supervisor.start(program(tmp_path, "raise SystemExit('the disk is full')"))
     with pytest.raises(ServiceError, match="the disk is full"):
-        supervisor.wait_until(lambda: False, "small", timeout_s=15)
+        supervisor.wait_until(lambda: False, "small", timeout_s=60)
 
 
 def test_a_program_that_ignores_sigterm_is_killed_with_its_children(
