@@ -28,12 +28,20 @@ def aggregate(
 
     def step(batch: DataFrame, end: Position) -> None:
         whole = last_whole_version(end)
-        change = aggregation.revise(purchases_in(batch), whole if is_whole(end) else whole + 1, datetime.now(UTC))
-        aggregation.publish(change)
-        aggregation.settle(change, whole if is_whole(end) else None)
+        take_in(batch, whole if is_whole(end) else whole + 1, is_whole(end), aggregation)
 
     with in_rounds(works, settings.round_s, stop):
         follow_table("gold", SILVER_EVENTS, aggregation.read_version, step, spark, settings, stop, once)
+
+
+def take_in(batch: DataFrame, silver_version: int, is_complete: bool, aggregation: Aggregation) -> None:
+    """The step of the job. In: rows of silver.events, up to this version, that gold has not read.
+
+    :param is_complete: no file of this version is missing.
+    """
+    change = aggregation.revise(purchases_in(batch), silver_version, datetime.now(UTC))
+    aggregation.publish(change)
+    aggregation.settle(change, silver_version if is_complete else None)
 
 
 def follow(spark: SparkSession, settings: Settings, stop: Stop, once: bool) -> None:

@@ -23,12 +23,17 @@ def refine(
     """Refines what bronze has beyond what silver has read, and with `once` false what it gets, until stopped."""
 
     def step(batch: DataFrame, end: Position) -> None:
-        judged = refinement.judge(batch)
-        version = refinement.write(judged, last_whole_version(end), datetime.now(UTC))
-        quality.add(version, refinement.note)
-        judged.release()
+        take_in(batch, last_whole_version(end), refinement, quality)
 
     follow_table("silver", BRONZE_EVENTS, refinement.read_version, step, spark, settings, stop, once)
+
+
+def take_in(batch: DataFrame, bronze_version: int, refinement: Refinement, quality: QualityLog) -> None:
+    """The step of the job. In: rows of bronze, up to this version, that silver has not read."""
+    judged = refinement.judge(batch)
+    silver_version = refinement.write(judged, bronze_version, datetime.now(UTC))
+    quality.add(silver_version, refinement.note)
+    judged.release()
 
 
 def follow(spark: SparkSession, settings: Settings, stop: Stop, once: bool) -> None:

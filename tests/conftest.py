@@ -31,15 +31,22 @@ def _folder_of_its_own(_no_outside_settings: None, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def _delta_log(spark: SparkSession) -> Any:
+    """Delta's class of this name. To find it takes a call to the JVM for each part of its name."""
+    assert spark.sparkContext._jvm is not None
+    return spark.sparkContext._jvm.org.apache.spark.sql.delta.DeltaLog
+
+
 @pytest.fixture(autouse=True)
-def _no_snapshots_of_other_tests() -> Iterator[None]:
+def _no_snapshots_of_other_tests(request: pytest.FixtureRequest) -> Iterator[None]:
     """Delta keeps the newest snapshot of each table, a plan with all its rules and the session that it was made in, for
     an hour: those of hundreds of lakes fill the JVM that all tests share.
     """
+    delta_log = request.getfixturevalue("_delta_log") if "spark" in request.fixturenames else None
     yield
-    session = SparkSession.getActiveSession()
-    if session is not None and session.sparkContext._jvm is not None:
-        session.sparkContext._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
+    if delta_log is not None:
+        delta_log.clearCache()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,6 +72,10 @@ def spark(_no_outside_settings: None, tmp_path_factory: pytest.TempPathFactory) 
         Settings(home=folder / "home", master="local[2]", driver_memory_mb=2048),
         extra={
             "spark.ui.enabled": "false",
+            # Planning and short jobs: interpreted rows are there sooner than compiled ones.
+            "spark.sql.codegen.wholeStage": "false",
+            "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+            "spark.driver.extraJavaOptions": "-XX:+UseSerialGC",
             "spark.local.dir": str(folder / "local"),
             "spark.sql.warehouse.dir": str(folder / "warehouse"),
         },

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from lakehouse import streams
+from lakehouse import commits, streams
 from lakehouse.settings import Settings
-from tests.flow.steps import Lake, keep_only
+from lakehouse.tables import GOLD_PRODUCT_SALES
+from tests.flow.steps import SILVER, Lake, keep_only
 
 
 def small(home: Path) -> Settings:
@@ -19,9 +20,17 @@ def small(home: Path) -> Settings:
     return Settings(home=home, recent_s=60, recent_rows=1000, round_s=3600.0, sessions_s=0.0)
 
 
+@pytest.fixture(scope="session")
+def _empty_lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """The tables of silver's and gold's steps, just made. To make them takes as long as a step."""
+    lake = Lake(spark, small(tmp_path_factory.mktemp("empty")))
+    commits.create_tables(spark, (*SILVER, GOLD_PRODUCT_SALES), lake.settings)
+    return lake
+
+
 @pytest.fixture
-def lake(spark: SparkSession, tmp_path: Path) -> Lake:
-    return Lake(spark, small(tmp_path / "home"))
+def lake(_empty_lake: Lake, tmp_path: Path) -> Lake:
+    return _empty_lake.copy(tmp_path / "home")
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ def test_each_record_is_in_one_table_and_what_is_refused_keeps_its_bytes(
         lake.land([NEWEST, *batch] if number == 0 else batch)
         if number:
             # By a process that was just started.
-            lake.refine()
+            lake.refine_by_stream()
 
     lake.assert_conserved()
     landed = {(row.topic, row.partition, row.offset): row.value for batch in batches for row in batch}

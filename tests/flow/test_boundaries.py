@@ -42,8 +42,8 @@ def test_any_batches_in_any_order_give_the_same_rows(lake: Lake, of_one_batch: d
     shuffled = random.Random(count).sample(RECORDS, len(RECORDS)) if count > 1 else RECORDS
     for batch in in_batches(shuffled, count):
         lake.land(batch)
-    lake.refine()
-    lake.aggregate()
+    lake.refine_by_stream()
+    lake.aggregate_by_stream()
     assert lake.version(BRONZE_EVENTS) == count
     lake.assert_conserved()
     lake.assert_published()

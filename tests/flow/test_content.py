@@ -49,10 +49,11 @@ def contents(lake: Lake) -> dict[str, Content]:
 
 
 def refine(lake: Lake, *batches: list) -> Lake:
+    refinement = aggregation = None
     for batch in batches:
         lake.land(batch)
-    lake.refine()
-    lake.aggregate()
+        refinement = lake.refine(refinement)
+        aggregation = lake.aggregate(aggregation)
     return lake
 
 
@@ -63,7 +64,6 @@ def refined(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> La
     return refine(Lake(spark, Settings(home=home, recent_s=60, recent_rows=1000)), records(LANDED))
 
 
-@pytest.mark.usefixtures("file_by_file")
 def test_the_same_records_in_other_batches_and_another_order_give_the_same_digests(refined: Lake, lake: Lake) -> None:
     at_their_places = records(LANDED)
     refine(lake, at_their_places[::-2], at_their_places[-2::-2])

@@ -45,7 +45,7 @@ def landed(spark: SparkSession, one_file_a_batch: None, tmp_path_factory: pytest
 def refined(landed: Lake, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """The same after silver has read all without a crash; gold still has to."""
     lake = landed.copy(tmp_path_factory.mktemp("refined") / "home")
-    lake.refine()
+    lake.refine_by_stream()
     return lake
 
 
@@ -68,7 +68,7 @@ def test_silver_that_dies_at_any_commit_has_the_rows_of_one_that_lived(
     lake, crash = landed.copy(tmp_path / "home"), Crashing(number, when)
     with monkeypatch.context() as patch, pytest.raises(Crash):
         patch.setattr(commits, "append", crash.around(commits.append))
-        lake.refine()
+        lake.refine_by_stream()
     lake.refine()
     lake.assert_conserved()
     for table in SILVER:
@@ -90,7 +90,7 @@ def test_gold_that_dies_at_any_step_has_the_rows_of_one_that_lived(
         patch.setattr(commits, "append", crash.around(commits.append))
         patch.setattr(commits, "merge", crash.around(commits.merge))
         patch.setattr(FakeTopic, "publish", crash.around(FakeTopic.publish))
-        lake.aggregate()
+        lake.aggregate_by_stream()
     lake.aggregate()
     assert lake.stable_rows(GOLD_PRODUCT_SALES) == sales_without_a_crash
     lake.assert_published()
@@ -103,12 +103,12 @@ def test_there_is_no_step_beyond_those_that_were_tried(
     lake, silver, gold = landed.copy(tmp_path / "home"), Crashing(7, "before"), Crashing(7, "before")
     with monkeypatch.context() as patch:
         patch.setattr(commits, "append", silver.around(commits.append))
-        lake.refine()
+        lake.refine_by_stream()
     with monkeypatch.context() as patch:
         patch.setattr(commits, "append", gold.around(commits.append))
         patch.setattr(commits, "merge", gold.around(commits.merge))
         patch.setattr(FakeTopic, "publish", gold.around(FakeTopic.publish))
-        lake.aggregate()
+        lake.aggregate_by_stream()
     assert (silver._left, gold._left) == (1, 1)
 
 

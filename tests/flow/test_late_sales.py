@@ -96,7 +96,7 @@ def test_a_commit_of_silver_read_in_parts_is_in_gold_exactly_and_only_when_all_i
     lake.refine()
     lake.topic = topic = RoundAtEachPublication(lake)
     topic.aggregation = Aggregation(lake.spark, lake.settings, topic)
-    lake.aggregate(topic.aggregation)
+    lake.aggregate_by_stream(topic.aggregation)
     # Gold never holds a part of a commit: it would match no version of silver.
     assert topic.rows_in_gold == [0, 0, 0, 0]
     assert {key[1]: (row["units"], row["revenue"]) for key, row in lake.sales().items()} == {

@@ -41,8 +41,8 @@ def assert_notes_are_up_to_date(lake: Lake) -> None:
 def test_the_last_commits_say_how_far_each_layer_has_read(lake: Lake) -> None:
     for first_offset in (0, 10):
         lake.land(records([purchase(user_id=first_offset), event(), b"{"], first_offset=first_offset))
-        lake.refine()
-        lake.aggregate()
+        lake.refine_by_stream()
+        lake.aggregate_by_stream()
         assert_notes_are_up_to_date(lake)
     assert operations(lake, SILVER_EVENTS) == ["CREATE TABLE", "WRITE", "WRITE"]
     assert operations(lake, SILVER_DUPLICATES) == ["CREATE TABLE", "WRITE"]
@@ -92,7 +92,7 @@ def test_silver_with_nothing_new_to_read_writes_nothing(lake: Lake) -> None:
     lake.land(records([event(), event(), b"{"]))
     lake.refine()
     versions = [lake.version(table) for table in (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE)]
-    lake.refine()
+    lake.refine_by_stream()
     assert [lake.version(table) for table in (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE)] == versions
 
 

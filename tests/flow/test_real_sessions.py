@@ -36,7 +36,7 @@ def test_real_rows_in_the_worst_order(spark: SparkSession, tmp_path: Path, only:
     half = len(others) // 2
     for number, lot in enumerate((others[:half], others[half:], held_back)):
         lake.land_later(records(lot, first_offset=100_000 * number))  # type: ignore[arg-type]
-        lake.refine()
+        lake.refine_by_stream()
         lake.visit_by_stream(visits)
     lake.keep()
     lake.leave()

@@ -99,7 +99,7 @@ class Store:
 
     def rows(self, table: Table) -> dict[Any, Row]:
         """By key."""
-        rows = commits.read_table(self.spark, table, self.settings).toArrow().to_pylist()
+        rows = self.lake.read(table).to_pylist()
         by_key = {row[table.keys[0]]: row for row in rows}
         assert len(by_key) == len(rows)
         return by_key

@@ -19,7 +19,7 @@ from lakehouse.tables import GOLD_ABANDONED_CARTS, GOLD_FUNNEL, GOLD_ORDERS, SIL
 from silver.visits import Visits
 from tests.builders import Fields, event, purchase
 from tests.crashing import Crash, Crashing
-from tests.flow.checks import assert_carts_right, found_in
+from tests.flow.checks import assert_carts_right
 from tests.flow.steps import FakeTopic, Lake
 from tests.gold_by_hand import ordered
 from tests.visits_by_hand import sessions_by_hand
@@ -65,7 +65,7 @@ def test_whatever_the_batches_they_are_what_a_calculation_apart_finds(
     lake.keep(ledger)
     lake.leave(carts)
     assert_carts_right(lake)
-    assert len(found_in(lake, GOLD_ABANDONED_CARTS, ["session_key"])) > 10
+    assert len(lake.rows(GOLD_ABANDONED_CARTS)) > 10
     # As a process that was just started, with nothing new: nothing changes.
     before = [lake.version(table) for table in (SILVER_SESSIONS, GOLD_ABANDONED_CARTS)]
     lake.visit()
@@ -107,9 +107,9 @@ def five_commits(shared_lake: Lake) -> Lake:
 
 def assert_sessions_right(lake: Lake) -> None:
     """The rows are what a calculation apart finds; each was published, once, in rising revisions of its key."""
-    events = commits.read_table(lake.spark, SILVER_EVENTS, lake.settings).toArrow()
+    events = lake.read(SILVER_EVENTS)
     wanted = sessions_by_hand(events)
-    assert ordered(found_in(lake, SILVER_SESSIONS, wanted.column_names)) == ordered(wanted)
+    assert ordered(lake.read(SILVER_SESSIONS, *wanted.column_names)) == ordered(wanted)
     lake.assert_published(SILVER_SESSIONS)
     revisions: dict[str, list[int]] = defaultdict(list)
     for row in lake.topic.by_table[SILVER_SESSIONS]:
@@ -165,9 +165,9 @@ def test_in_order_the_stream_needs_no_second_look(
     computed: list[Any] = []
     monkeypatch.setattr("silver.visits.told_sessions", lambda events, _settings: computed.append(events))
     lake.visit_by_stream(visiting)
-    events = commits.read_table(lake.spark, SILVER_EVENTS, lake.settings).toArrow()
+    events = lake.read(SILVER_EVENTS)
     wanted = sessions_by_hand(events)
-    assert ordered(found_in(lake, SILVER_SESSIONS, wanted.column_names)) == ordered(wanted)
+    assert ordered(lake.read(SILVER_SESSIONS, *wanted.column_names)) == ordered(wanted)
     assert computed == []
 
 

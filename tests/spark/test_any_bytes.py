@@ -14,8 +14,9 @@ from tests.builders import bronze_frame, records
 from tests.identity_by_hand import id_of
 
 
-@few(10)
-@given(values=st.lists(VALUES, min_size=50, max_size=60))
+# Few examples of many records each: what costs is the query.
+@few(4)
+@given(values=st.lists(VALUES, min_size=130, max_size=150))
 def test_each_record_comes_out_once_as_an_event_or_with_reasons(
     spark: SparkSession, values: list[bytes | None]
 ) -> None:

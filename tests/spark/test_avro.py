@@ -177,8 +177,8 @@ def test_a_row_that_the_file_source_could_not_read_is_not_taken_for_avro(spark: 
     assert count_by_partition(frame, REGISTRY) == ({("store-events-unreadable", 0): 1, (TOPIC, 0): 1}, {5})
 
 
-@few(6)
-@given(payloads=st.lists(st.binary(max_size=60), min_size=50, max_size=60))
+@few(3)
+@given(payloads=st.lists(st.binary(max_size=60), min_size=100, max_size=120))
 def test_whatever_follows_the_header_each_record_comes_out_once(spark: SparkSession, payloads: list[bytes]) -> None:
     good = in_avro(event(), 1)
     cut = [good[: 5 + len(payload)] + payload for payload in payloads]
