@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from contextlib import suppress
@@ -27,6 +28,9 @@ from operate.summary import summarise
 from operate.supervisor import Program, tail
 
 FEEDER, FEEDER_LOG = "feeder", "feeder.log"
+_SHORT_MINUTES = 10.0
+"""So long a demo is too short for what Java's second compiler would gain."""
+
 _NO_SALE_S = 10.0
 """So long after its begin, a stream without a sale is no reason to wait any more."""
 
@@ -42,6 +46,8 @@ def demo(settings: Settings, minutes: float, rate_per_s: float, seed: int, files
     title = f"feeding {len(paths)} files" if paths else f"{rate_per_s:g} events/s for {minutes:g} minutes"
     generate = ["operate.generated_feed", f"--rate={rate_per_s}", f"--seconds={minutes * 60}", f"--seed={seed}"]
     source = _feeder(["operate.feed", *map(str, paths)] if paths else generate)
+    if not paths and minutes <= _SHORT_MINUTES:
+        os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
     screen = Screen(console, title)
     with running_stack(settings if paths else _of_the_shop(settings), screen.say, stop) as stack:
         screen.say(f"The lakehouse lives in {settings.home}; its logs in {settings.logs}.")
@@ -106,7 +112,7 @@ def _first_event_time(path: Path) -> bytes:
 
 class _Run:
     """The part of a demo in which something flows. A generated stream first has the machine for itself: what serves and
-    what keeps the slower tables starts with it, so that nothing is in the way of the first sale.
+    what keeps the slower tables starts after the first sale.
     """
 
     def __init__(self, stack: Stack, screen: Screen, stop: Stop, began_s: float) -> None:
@@ -159,6 +165,7 @@ class _Run:
             self._screen.say(f"First sale {time.monotonic() - self._began_s:.0f} s after the start.")
         has_begun = self._first_sale or time.monotonic() - self._stream_began_s > _NO_SALE_S
         if has_begun and not self._keeps_slower_tables:
+            self.serve()
             self.keep_slower_tables(train=True)
         if self._is_page_awaited and live.is_answering(self._stack.settings):
             self._is_page_awaited = False
@@ -192,6 +199,5 @@ class _Run:
                 if line.endswith(STREAM_STARTS):
                     self._stream_began_s = time.monotonic()
                     self.sales.begin()
-                    self.serve()
             return len(lines)
         return said

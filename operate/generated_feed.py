@@ -20,8 +20,8 @@ from ingest.console import Progress
 from ingest.disorder import Record, records, with_broken
 from ingest.event_batch import EventBatch
 from ingest.generate import events_from, history
-from ingest.generated import live_start, produce_live
-from ingest.live import WALL, Sent
+from ingest.generated import produce_live
+from ingest.live import Sent
 from ingest.live_producer import LiveProducer
 from ingest.producer import EventProducer, RecordProducer
 from ingest.rows import PURCHASE
@@ -51,9 +51,9 @@ SHOP = StoreShape(
 """A shop with regular customers and small orders: so that weeks of few events are enough to learn from."""
 
 PAST = timedelta(days=42)
-PAST_ROWS_PER_DAY = 300.0
+PAST_ROWS_PER_DAY = 200.0
 LAST_HOUR = timedelta(hours=1)
-LAST_HOUR_RATE_PER_S = 1.5
+LAST_HOUR_RATE_PER_S = 0.8
 STREAM_STARTS = "the stream starts"
 """What the line ends with that says so."""
 
@@ -135,9 +135,16 @@ def feed(settings: Settings, rate_per_s: float, seconds: float, seed: int, progr
                 progress.say(f"{len(late)} sales of yesterday sent late: gold.sales_corrections will have them")
                 late.clear()
 
-        start_at = live_start(WALL, rate_per_s)
         sent = produce_live(
-            producer, settings.events_topic, seed, start_at, rate_per_s, seconds, stop.is_set, on_progress, SHOP
+            producer,
+            settings.events_topic,
+            seed,
+            datetime.now(UTC),
+            rate_per_s,
+            seconds,
+            stop.is_set,
+            on_progress,
+            SHOP,
         )
     progress.say(f"{sent.events:,} events sent; at worst {sent.worst_behind_s:.2f} s behind the clock")
 

@@ -224,17 +224,15 @@ class Stack:
             self.start_mlflow()
 
     def start_layers(self, source: Source | None) -> None:
-        """What a sale needs on its way to its topic, where Kafka runs or starts; and PostgreSQL. They start side by
-        side: the pipeline waits for its topics.
-        """
+        """What a sale needs on its way to its topic, where Kafka runs or starts; and, behind it, PostgreSQL."""
         self.start_pipeline()
-        self.start_postgres()
         self.wait_for_kafka()
         if source:
             self.supervisor.start(source(self.settings))
+        self.start_postgres()
 
     def start_serving(self) -> None:
-        """What brings gold from its topics to PostgreSQL, and shows it."""
+        """What brings gold from its topics to PostgreSQL, and what shows it."""
         self.wait_for_postgres()
         self.start_sink()
         self.start_live()

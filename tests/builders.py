@@ -18,7 +18,15 @@ INGESTED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 # After every event that a test makes: files of years ago are read today.
 KAFKA_AT = datetime(2026, 1, 2, 3, 4, 0, tzinfo=UTC)
 
-MISSING = object()
+
+class _Missing:
+    """A field that is not there. Test ids show it, the same in each process."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = _Missing()
 """As the value of a field: the event does not have it."""
 
 Fields = dict[str, Any]
