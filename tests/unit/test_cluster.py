@@ -45,8 +45,10 @@ def test_a_secret_is_found_in_a_log_and_in_a_command_line(tmp_path: Path) -> Non
 
     (tmp_path / "app-1" / "0" / "stderr").unlink()
     watch = Watch()
-    command = [sys.executable, "-c", "input()", SECRET["kafka"]]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
+    # A process that has just been started has no command line for a moment.
+    command = [sys.executable, "-c", "print('up', flush=True); input()", SECRET["kafka"]]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout and child.stdout.readline() == b"up\n"
         watch.look()
         child.communicate(b"\n")
     assert watch.peak_processes >= 2 and watch.peak_mb > 0
