@@ -38,10 +38,11 @@ class Watch:
 
     def secrets_check(self, secrets: Mapping[str, str], logs: Path) -> Check:
         """Is one of these in a command line that was seen, or in a log below the folder? Says which, and where."""
-        shown = {f"a command line, {line.split(chr(0))[0]}": line for line in self._command_lines}
+        # Pairs: many command lines begin with the same program.
+        shown = [(f"a command line, {line.split(chr(0))[0]}", line) for line in self._command_lines]
         files = [path for path in logs.rglob("*") if path.is_file() and _is_log(path)]
-        shown |= {str(path.relative_to(logs)): path.read_text(errors="replace") for path in files}
-        pairs = [(name, place) for place, text in shown.items() for name, each in secrets.items() if each in text]
+        shown += [(str(path.relative_to(logs)), path.read_text(errors="replace")) for path in files]
+        pairs = [(name, place) for place, text in shown for name, each in secrets.items() if each in text]
         found = [f"{name} in {place}" for name, place in pairs]
         return check(
             "secrets: in no command line and no log",
