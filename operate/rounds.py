@@ -30,6 +30,8 @@ from lakehouse.topics import GoldTopics
 from silver.visits import Visits
 
 _LOOK_S = 0.5
+_TRAIN_AFTER_S = 20.0
+"""First the other tables have their first rounds, which somebody is looking at."""
 
 log = logging.getLogger("lakehouse")
 
@@ -77,6 +79,7 @@ def _trained_scores(spark: SparkSession, settings: Settings, stop: Stop) -> tupl
     from ml.train import train_missing
 
     def work(own: Stop) -> None:
+        own.wait(_TRAIN_AFTER_S)
         train_missing(spark, settings, own)
         with ExitStack() as until_stopped:
             for each in _scores(spark, settings, own):

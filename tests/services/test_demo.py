@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -16,9 +17,24 @@ from ingest.csv_files import write_csv_files
 from ingest.generate import history
 from ingest.shape import StoreShape
 from lakehouse.settings import Settings
+from lakehouse.tables import BRONZE_SCHEMAS, GOLD_MODEL_DRIFT, TABLES
 from tests.services.runs import BIN, ask
 
 ROWS = 20_000
+
+
+# Over two minutes: two Sparks start, and both models are trained while the stream runs.
+@pytest.mark.long
+def test_a_generated_demo_shows_a_store(tmp_path: Path) -> None:
+    said = _lakehouse(["demo", "--minutes", "1.5"], tmp_path / "home")
+    assert said.count("holds") == 5
+    rows = {name: int(count.replace(",", "")) for name, count in re.findall(r"^(\w+\.\w+) +([\d,]+)  ", said, re.M)}
+    kept = {table.name for table in TABLES if table not in (BRONZE_SCHEMAS, GOLD_MODEL_DRIFT)}
+    assert kept <= rows.keys() and all(rows.values()), rows
+    assert re.search(r"[1-9]\d* sales of yesterday sent late", said)
+    assert "First sale" in said and "Live page: http" in said and "MLflow: http" in said
+    # The past is no sale of now.
+    assert float(re.findall(r"payment to product-sales: p50 ([\d.]+) s", said)[0]) < 60.0
 
 
 # Two minutes: it starts Kafka once and three Sparks, twice.
