@@ -75,7 +75,6 @@ def spark(_no_outside_settings: None, tmp_path_factory: pytest.TempPathFactory) 
             # Planning and short jobs: interpreted rows are there sooner than compiled ones.
             "spark.sql.codegen.wholeStage": "false",
             "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-            "spark.driver.extraJavaOptions": "-XX:+UseSerialGC",
             "spark.local.dir": str(folder / "local"),
             "spark.sql.warehouse.dir": str(folder / "warehouse"),
         },
