@@ -10,9 +10,10 @@ from pyspark.sql import SparkSession
 
 @pytest.fixture(scope="package", autouse=True)
 def _generated_code(spark: SparkSession) -> Iterator[None]:
-    names = ("spark.sql.codegen.wholeStage", "spark.sql.codegen.factoryMode")
-    for name, value in zip(names, ("true", "FALLBACK"), strict=True):
+    generated = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryMode": "FALLBACK"}
+    before = {name: spark.conf.get(name) for name in generated}
+    for name, value in generated.items():
         spark.conf.set(name, value)
     yield
-    for name in names:
-        spark.conf.unset(name)
+    for name, value in before.items():
+        spark.conf.set(name, value)
