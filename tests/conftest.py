@@ -86,18 +86,27 @@ def spark(_no_outside_settings: None, tmp_path_factory: pytest.TempPathFactory) 
 # Below: what holds where the tests run in several processes, workers, side by side: `-n 2 --dist loadscope`.
 
 _SERVICES = "tests/services/test_"
+_FLOW = "tests/flow/test_"
 _IN_ONE_WORKER = {
+    # Before the other half, which has the rest of flow.
+    "spark: models and rebuilds": (
+        *(f"{_FLOW}{name}.py" for name in ("drift", "rebuild", "scores", "training", "training_intent")),
+        f"{_SERVICES}scores.py",
+    ),
     "spark": (
         *("tests/spark/", "tests/flow/"),
-        *(f"{_SERVICES}{name}.py" for name in ("rebuild_readers", "scores", "thrift")),
+        *(f"{_SERVICES}{name}.py" for name in ("rebuild_readers", "thrift")),
     ),
     "secure_kafka": tuple(f"{_SERVICES}{name}.py" for name in ("connect", "secure_kafka")),
     "schema_registry": tuple(f"{_SERVICES}{name}.py" for name in ("avro", "registry")),
 }
-"""Fixture that there is once for all tests -> the files whose tests use it."""
+"""Group -> its files. What stands before the colon is the fixture that there is once for the tests of a group; of Spark
+there are two, one for each half of what uses it, for it keeps one core busy.
+"""
 
 _BEGIN_FIRST = (
     "spark",
+    "spark: models and rebuilds",
     *(f"{_SERVICES}{name}.py" for name in ("compose", "one_lake", "demo", "live_figures", "kills")),
     "secure_kafka",
     *(f"{_SERVICES}{name}.py" for name in ("sink", "live_page", "file_source")),
@@ -123,8 +132,8 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long is first."""
     for item in items:
-        for name in _IN_ONE_WORKER.keys() & set(getattr(item, "fixturenames", ())):
-            if _group_of(item.nodeid) != name:
+        for name in {group.split(":")[0] for group in _IN_ONE_WORKER} & set(getattr(item, "fixturenames", ())):
+            if _group_of(item.nodeid).split(":")[0] != name:
                 raise pytest.UsageError(f"{item.nodeid} uses {name}: its file belongs into _IN_ONE_WORKER.")
     if _is_worker():
         order = {group: number for number, group in enumerate(_BEGIN_FIRST)}
