@@ -44,7 +44,7 @@ def fresh_stack(settings: Settings, say: Say) -> Iterator[Stack]:
                 stack.wait_for_kafka()
                 yield stack
             finally:
-                stack.supervisor.end_now()  # nobody will read what they have left to write
+                stack.supervisor.stop_all()
                 if own.kafka_bootstrap:
                     _remove_topics(own)
     finally:

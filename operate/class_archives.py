@@ -23,7 +23,7 @@ from lakehouse.settings import PREFIX, Settings
 from lakehouse.streams import Stop
 from lakehouse.tables import GOLD_PRODUCT_SALES
 from lakehouse.topics import GoldTopics
-from operate.java import ARCHIVE_ANEW, archives, java_home
+from operate.java import ARCHIVE_ANEW, COMPILE_QUICKLY, archives, java_home
 from operate.lake import open_table
 from operate.services.kafka import KafkaBroker
 from operate.services.topics import ensure_topics
@@ -37,7 +37,7 @@ def make(home: Path) -> int:
     for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
         del os.environ[name]
     # What is compiled here serves for seconds.
-    os.environ |= {ARCHIVE_ANEW: "1", "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1", f"{PREFIX}HOME": str(home)}
+    os.environ |= {ARCHIVE_ANEW: "1", "JAVA_TOOL_OPTIONS": COMPILE_QUICKLY, f"{PREFIX}HOME": str(home)}
     settings = Settings(home=home, topic_partitions=1, _env_file=None)  # type: ignore[call-arg]
     broker = KafkaBroker(settings)
     broker.start()

@@ -20,6 +20,7 @@ from lakehouse.streams import Stop
 from ml.score_state import read_scores
 from operate import live
 from operate.generated_feed import HOLDOUT_DAYS, STREAM_STARTS
+from operate.java import COMPILE_QUICKLY
 from operate.sales_view import SalesView
 from operate.screen import Screen
 from operate.stack import PAGE, Source, Stack, running_stack
@@ -47,7 +48,7 @@ def demo(settings: Settings, minutes: float, rate_per_s: float, seed: int, files
     generate = ["operate.generated_feed", f"--rate={rate_per_s}", f"--seconds={minutes * 60}", f"--seed={seed}"]
     source = _feeder(["operate.feed", *map(str, paths)] if paths else generate)
     if not paths and minutes <= _SHORT_MINUTES:
-        os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+        os.environ.setdefault("JAVA_TOOL_OPTIONS", COMPILE_QUICKLY)
     screen = Screen(console, title)
     with running_stack(settings if paths else _of_the_shop(settings), screen.say, stop) as stack:
         screen.say(f"The lakehouse lives in {settings.home}; its logs in {settings.logs}.")

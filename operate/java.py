@@ -13,6 +13,11 @@ from pathlib import Path
 from lakehouse.errors import JavaError
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "deploy" / "spark" / "java"
+COMPILE_QUICKLY = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
+"""Options of a JVM that lives for minutes: without the second compiler, whose work would not pay. The room for compiled
+code is then a fifth by default, which Spark's generated classes fill, and then nothing goes on.
+"""
+
 ARCHIVE_ANEW = "ARCHIVE_CLASSES"
 """A variable: JVMs that are started archive their classes instead of using an archive."""
 

@@ -24,6 +24,7 @@ from confluent_kafka import KafkaException
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import load_settings
 from lakehouse.streams import Stop
+from operate.java import COMPILE_QUICKLY
 from operate.supervisor import Say, tail
 from tests.chaos.checks import Check, check
 from tests.chaos.disturbances import (
@@ -50,7 +51,7 @@ LONG_RECORDS, SHORT_RECORDS = 60_000, 15_000
 LONG_KILLS, SHORT_KILLS = 10, 2
 LONG_AWAY_S, SHORT_AWAY_S = 60.0, 5.0
 # Of a short run the JVMs live for a minute or less: to compile their code well would take longer than to run it.
-_QUICK_JAVA = "-XX:TieredStopAtLevel=1"
+_QUICK_JAVA = COMPILE_QUICKLY
 _RATE_PER_S, _DISK_MB = 600.0, 512
 _SETTINGS = {
     # Small batches are many, and there is always one for a kill to hit.

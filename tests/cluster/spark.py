@@ -16,6 +16,7 @@ from types import TracebackType
 import psutil
 
 from lakehouse.settings import PREFIX, Settings
+from operate.java import COMPILE_QUICKLY
 from operate.services import ports, process
 from tests.programs import free_ports
 from tests.services.runs import BIN, ROOT
@@ -23,8 +24,7 @@ from tests.services.runs import BIN, ROOT
 _WORKER_CORES, _WORKER_MEMORY = "5", "4g"
 _CONF = ROOT / "deploy" / "spark" / "cluster.conf"
 # All live for minutes here: to compile their code well took more of two processors than to run it.
-_QUICK = "-XX:TieredStopAtLevel=1"
-_QUICK_EXECUTORS = ("--conf", f"spark.executorEnv.JAVA_TOOL_OPTIONS={_QUICK} -XX:+UseSerialGC")
+_QUICK_EXECUTORS = ("--conf", f"spark.executorEnv.JAVA_TOOL_OPTIONS={COMPILE_QUICKLY} -XX:+UseSerialGC")
 
 
 class SparkCluster:
@@ -51,7 +51,7 @@ class SparkCluster:
             # A driver insists on the property, and then takes what the variable has.
             "SPARK_SUBMIT_OPTS": "-Dspark.authenticate=true -Dspark.authenticate.secret=_SPARK_AUTH_SECRET",
             "SPARK_DAEMON_JAVA_OPTS": "-Dspark.authenticate=true",
-            "JAVA_TOOL_OPTIONS": _QUICK,
+            "JAVA_TOOL_OPTIONS": COMPILE_QUICKLY,
         }
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         """Of the workers, by number."""
