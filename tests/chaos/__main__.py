@@ -50,8 +50,6 @@ _KEPT = ("rounds", "carts")
 LONG_RECORDS, SHORT_RECORDS = 60_000, 15_000
 LONG_KILLS, SHORT_KILLS = 10, 2
 LONG_AWAY_S, SHORT_AWAY_S = 60.0, 5.0
-# Of a short run the JVMs live for a minute or less: to compile their code well would take longer than to run it.
-_QUICK_JAVA = COMPILE_QUICKLY
 _RATE_PER_S, _DISK_MB = 600.0, 512
 _SETTINGS = {
     # Small batches are many, and there is always one for a kill to hit.
@@ -74,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
     kills = given.kills if given.kills is not None else SHORT_KILLS if given.short else LONG_KILLS
     if given.short:
-        os.environ["JAVA_TOOL_OPTIONS"] = _QUICK_JAVA
+        os.environ["JAVA_TOOL_OPTIONS"] = COMPILE_QUICKLY
     say = Clock()
     say(f"seed {seed}: python -m tests.chaos --seed {seed} --kills {kills}{' --short' if given.short else ''}")
     return reported(run(seed, kills, given.short, given.keep, say))
