@@ -80,7 +80,7 @@ def _trained_scores(spark: SparkSession, settings: Settings, stop: Stop) -> tupl
 
     def work(own: Stop) -> None:
         own.wait(_TRAIN_AFTER_S)
-        train_missing(spark, settings, own)
+        train_missing(spark, settings, Stop())  # whoever waits for the end of a run waits for both models
         with ExitStack() as until_stopped:
             for each in _scores(spark, settings, own):
                 until_stopped.enter_context(each)
