@@ -62,7 +62,9 @@ HOLDOUT_DAYS = 14
 
 _BROKEN_SHARE = 0.001
 _BROKEN_RULES = ("not_json", "missing_price", "bad_event_time", "unknown_event_type", "bad_user_id")
-_LATE = (timedelta(hours=30), timedelta(hours=18))
+_LATE = (timedelta(hours=42), timedelta(hours=18))
+"""A day and a night: of a night alone there may be no sale."""
+
 _LATE_AFTER_S = 45.0
 _LOOK_S = 0.05
 
@@ -70,7 +72,7 @@ _LOOK_S = 0.05
 @dataclass(frozen=True)
 class Past:
     """:param records: in the order of time.
-    :param late: sales of yesterday that are sent only while the stream runs.
+    :param late: a day's sales that are sent only while the stream runs.
     """
 
     records: list[Record]
@@ -132,7 +134,7 @@ def feed(settings: Settings, rate_per_s: float, seconds: float, seed: int, progr
             progress.show(f"{sent.events:,} events sent")
             if late and time.monotonic() >= late_s:
                 _send(producer, settings, late)
-                progress.say(f"{len(late)} sales of yesterday sent late: gold.sales_corrections will have them")
+                progress.say(f"{len(late)} sales of another day sent late: gold.sales_corrections will have them")
                 late.clear()
 
         sent = produce_live(

@@ -61,7 +61,7 @@ def test_records_are_doubled_broken_and_late_as_in_life(weeks: Past) -> None:
     late = events_of(weeks.late)
     assert late and {event["event_type"] for event in late} == {"purchase"}
     # Their windows had ended long before: each changes one that was thought complete.
-    assert all(NOW - timedelta(hours=30) <= at(event) <= NOW - timedelta(hours=18) for event in late)
+    assert all(NOW - timedelta(hours=42) <= at(event) <= NOW - timedelta(hours=18) for event in late)
     assert not values.keys() & {record.value for record in weeks.late}
 
 
@@ -95,3 +95,9 @@ def test_a_lake_from_the_future_gets_nothing() -> None:
 )
 def test_the_stream_starts_when_all_of_the_past_is_read(read: dict[str, dict[str, int]], is_there: bool) -> None:
     assert has_read(read, {"a": {"0": 5, "1": 7}}) is is_there
+
+
+@pytest.mark.parametrize("hour", [1, 5, 9, 13, 21])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_at_any_hour_there_are_late_sales(hour: int, seed: int) -> None:
+    assert past(seed, NOW.replace(hour=hour), None).late
