@@ -31,6 +31,9 @@ from silver import job as silver
 from silver.quality import QualityLog
 from silver.refine import Refinement
 
+_DUMP_S = 300.0
+"""So long a busy machine may take to write an archive; half of one would be of no use."""
+
 
 def make(home: Path) -> int:
     """Out: rows of gold that the events have become. :param home: an empty folder for the run."""
@@ -55,9 +58,9 @@ def make(home: Path) -> int:
             gold.aggregate(spark, settings, aggregation, (aggregation.upsert,), Stop(), True)
         gateway.shutdown()
         gateway.proc.stdin.close()
-        gateway.proc.wait(60)
+        gateway.proc.wait(_DUMP_S)
     finally:
-        broker.stop()
+        broker.stop(_DUMP_S)
     return open_table(GOLD_PRODUCT_SALES, settings).count()
 
 
