@@ -63,9 +63,9 @@ def _as_purchases(orders_: DataFrame) -> DataFrame:
 
 FOLDS = (
     Fold(GOLD_ORDERS, SILVER_EVENTS, order_lines, orders, lines_of),
+    Fold(GOLD_CUSTOMER_VALUE, GOLD_ORDERS, spendings, customer_value, spendings_of, taken_back),
     Fold(GOLD_PRODUCT_SALES_HOURLY, GOLD_ORDERS, _as_purchases, lambda sold: product_sales(sold, HOUR_S)),
     Fold(GOLD_PRODUCT_SALES_DAILY, GOLD_ORDERS, _as_purchases, lambda sold: product_sales(sold, DAY_S)),
-    Fold(GOLD_CUSTOMER_VALUE, GOLD_ORDERS, spendings, customer_value, spendings_of, taken_back),
     Fold(GOLD_PRODUCTS, SILVER_EVENTS, sightings, products, sightings_of),
     Fold(GOLD_FUNNEL, SILVER_SESSIONS, steps, funnel, shrinks=True),
 )

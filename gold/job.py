@@ -49,7 +49,7 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop, once: bool) -> N
     aggregation, ledger = Aggregation(spark, settings, topics), Ledger(spark, settings, topics)
     carts = Carts(spark, settings, topics, lambda: all_is_read(spark, settings))
     with in_rounds((carts.round,), settings.carts_s, stop, is_urgent=True):
-        aggregate(spark, settings, aggregation, (aggregation.upsert, ledger.round), stop, once)
+        aggregate(spark, settings, aggregation, (aggregation.upsert, *ledger.works), stop, once)
 
 
 if __name__ == "__main__":

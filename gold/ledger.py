@@ -5,7 +5,9 @@ A purchase does not wait for them: product_sales has the hot path for itself (do
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -34,18 +36,27 @@ class Ledger:
         self._notes: dict[Table, commits.Note] = {}
         self._new: dict[tuple[int, int], tuple[DataFrame, list[str]]] = {}
 
+    @property
+    def works(self) -> tuple[Callable[[], int], ...]:
+        """What a round is made of, one for each table: it commits what its source has got since, and publishes it.
+        Out of each: commits made.
+        """
+        return (*(partial(self._advance, fold) for fold in FOLDS), self._correct)
+
     def round(self) -> int:
-        """One round: each table commits what its source has got since, and publishes it. Out: commits made."""
+        """One round. Out: commits made."""
+        return sum(work() for work in self.works)
+
+    def _begin(self) -> None:
         if not self._notes:
             commits.create_tables(self._spark, TABLES, self._settings)
             self._notes = {table: commits.last_note(self._spark, table, self._settings) for table in TABLES}
             for table in TABLES:
                 self._publish(table)
-        now = datetime.now(UTC)
-        return sum(self._advance(fold, now) for fold in FOLDS) + self._correct(now)
 
-    def _advance(self, fold: Fold, now: datetime) -> int:
+    def _advance(self, fold: Fold) -> int:
         """Folds what the source has got since into the table. Out: 1 if that was anything."""
+        self._begin()
         note = self._notes[fold.table]
         since, upto = note.get("source_version", 0), self._version(fold.source)
         if upto <= since:
@@ -56,7 +67,7 @@ class Ledger:
             self._notes[fold.table] = note | read
             return 0
         revision = note.get("revision", 0) + 1
-        rows = revised(facts, old, fold.table, revision, now)
+        rows = revised(facts, old, fold.table, revision, datetime.now(UTC))
         gone = gone_keys(keys_gone(old, rows, fold.table), fold.table) if fold.shrinks else []
         self._commit(fold.table, note | read | {"revision": revision, "days": days, "gone": gone}, rows)
         return 1
@@ -92,14 +103,15 @@ class Ledger:
             self._new = {(since, upto): commits.added_rows(self._spark, SILVER_EVENTS, self._settings, since, upto)}
         return self._new[since, upto]
 
-    def _correct(self, now: datetime) -> int:
+    def _correct(self) -> int:
         """Logs the changes of windows that had been complete. Out: commits made."""
+        self._begin()
         note, made = self._notes[GOLD_SALES_CORRECTIONS], 0
         since = note.get("source_version", 0)
         before: commits.Note = {}
         for version, sales in commits.notes_after(self._spark, GOLD_PRODUCT_SALES, self._settings, since - 1):
             if version > since:
-                rows = corrections_in(self._spark, self._settings, version, before, sales, now)
+                rows = corrections_in(self._spark, self._settings, version, before, sales, datetime.now(UTC))
                 note = note | {"source_version": version}
                 if rows is not None:
                     revision = sales["revision"]

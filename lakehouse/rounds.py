@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from lakehouse.streams import Stop
 
 Work = Callable[[], object]
+
+_LOOK_S = 0.2
 
 
 @contextmanager
@@ -40,31 +42,54 @@ def alongside(work: Callable[[Stop], None], stop: Stop) -> Iterator[None]:
 
 @contextmanager
 def in_rounds(
-    works: tuple[Work, ...], every_s: float, stop: Stop, is_urgent: bool = False, at_once: bool = False
+    works: Sequence[Work],
+    every_s: float,
+    stop: Stop,
+    is_urgent: bool = False,
+    at_once: bool = False,
+    at_stop: bool = False,
 ) -> Iterator[None]:
-    """Does the works at most every so often while the block runs, and once more at its end.
+    """Does the works at most every so often until the block ends or is told to stop, and once more at the block's end.
 
-    A work that fails sets `stop`, so that the stream in the block ends; its error is raised when the block is left.
+    A round that is told to stop ends after the work that it is at. A work that fails sets `stop`, so that the stream in
+    the block ends; its error is raised when the block is left.
 
     :param is_urgent: the time counts from the start of a round, not from its end: slow rounds follow without a rest.
     :param at_once: the first round does not wait.
+    :param at_stop: told to stop, a round is done at once, while others in the block still end: the one at the block's
+        end then finds little left.
     """
-    ended = threading.Event()
-    errors: list[BaseException] = []
+    ended, errors = threading.Event(), list[BaseException]()
+
+    def is_over(rest_s: float) -> bool:
+        until_s = time.monotonic() + rest_s
+        while not ended.wait(max(0.0, min(_LOOK_S, until_s - time.monotonic()))):
+            if stop.is_set() or time.monotonic() >= until_s:
+                return stop.is_set()
+        return True
+
+    def one_round() -> None:
+        for work in works:
+            if stop.is_set():
+                return
+            work()
 
     def rounds() -> None:
         rest_s = 0.0 if at_once else every_s
-        while not ended.wait(rest_s):
-            began_s, rest_s = time.monotonic(), every_s
-            try:
-                for work in works:
-                    work()
-            except BaseException as error:
-                errors.append(error)
-                stop.set()
-                return
-            if is_urgent:
-                rest_s = max(0.0, began_s + every_s - time.monotonic())
+        try:
+            while not is_over(rest_s):
+                began_s = time.monotonic()
+                one_round()
+                rest_s = max(0.0, began_s + every_s - time.monotonic()) if is_urgent else every_s
+            if at_stop:
+                all_works()
+        except BaseException as error:
+            errors.append(error)
+            stop.set()
+
+    def all_works() -> None:
+        for work in works:
+            work()
 
     thread = threading.Thread(target=rounds, name="rounds", daemon=True)
     thread.start()
@@ -75,5 +100,4 @@ def in_rounds(
         thread.join()
     if errors:
         raise errors[0]
-    for work in works:
-        work()
+    all_works()

@@ -92,6 +92,11 @@ class Settings(BaseSettings):
     ml_drift_days: int = Field(
         30, ge=1, description="Predictions of lifetime value that are so old are compared with what came since."
     )
+    ml_leak_cut_offs: int = Field(
+        6,
+        ge=2,
+        description="Moments at which a training of purchase intent checks that features know nothing later.",
+    )
     ml_seed: int = Field(1, ge=0, description="Of all chance in training and its reports.")
     topic_partitions: int = Field(4, ge=1, description="Partitions of each topic, when the embedded broker makes it.")
     master: str = Field("local[*]", description="Spark master of jobs that are not started by spark-submit.")

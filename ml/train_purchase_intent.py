@@ -86,7 +86,8 @@ def _checked_input(spark: SparkSession, settings: Settings, origin: Origin, rule
     def features(part: DataFrame) -> DataFrame:
         return open_carts(part, product_facts(part, rules, origin.clock_at), rules, origin.clock_at)
 
-    assert_point_in_time(events, carts, features, np.random.default_rng(settings.ml_seed))
+    rng = np.random.default_rng(settings.ml_seed)
+    assert_point_in_time(events, carts, features, rng, settings.ml_leak_cut_offs)
     return input_rows(carts)
 
 

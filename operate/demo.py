@@ -20,7 +20,7 @@ from lakehouse.streams import Stop
 from ml.score_state import read_scores
 from operate import live
 from operate.generated_feed import HOLDOUT_DAYS, STREAM_STARTS
-from operate.java import COMPILE_QUICKLY
+from operate.java import COMPILE_QUICKLY, INTERPRET_ROWS
 from operate.sales_view import SalesView
 from operate.screen import Screen
 from operate.stack import PAGE, Source, Stack, running_stack
@@ -31,6 +31,12 @@ from operate.supervisor import Program, tail
 FEEDER, FEEDER_LOG = "feeder", "feeder.log"
 _SHORT_MINUTES = 10.0
 """So long a demo is too short for what Java's second compiler would gain."""
+
+_OF_THE_SHOP = {
+    "ml_holdout_days": HOLDOUT_DAYS,
+    "ml_leak_cut_offs": 2,
+    "trigger_ms": 1_500,  # batches without a pause are no sooner published: the slower tables wait for a core then
+}
 
 _NO_SALE_S = 10.0
 """So long after its begin, a stream without a sale is no reason to wait any more."""
@@ -47,7 +53,8 @@ def demo(settings: Settings, minutes: float, rate_per_s: float, seed: int, files
     title = f"feeding {len(paths)} files" if paths else f"{rate_per_s:g} events/s for {minutes:g} minutes"
     generate = ["operate.generated_feed", f"--rate={rate_per_s}", f"--seconds={minutes * 60}", f"--seed={seed}"]
     source = _feeder(["operate.feed", *map(str, paths)] if paths else generate)
-    if not paths and minutes <= _SHORT_MINUTES:
+    is_short = not paths and minutes <= _SHORT_MINUTES
+    if is_short:
         os.environ.setdefault("JAVA_TOOL_OPTIONS", COMPILE_QUICKLY)
     screen = Screen(console, title)
     with running_stack(settings if paths else _of_the_shop(settings), screen.say, stop) as stack:
@@ -57,7 +64,7 @@ def demo(settings: Settings, minutes: float, rate_per_s: float, seed: int, files
         stack.start_layers(source)
         stack.wait_for_pipeline()
         screen.say(f"Running after {time.monotonic() - began_s:.0f} s. Kafka: {stack.settings.kafka_bootstrap}")
-        run = _Run(stack, screen, stop, began_s)
+        run = _Run(stack, screen, stop, began_s, INTERPRET_ROWS if is_short else "")
         if paths:
             run.serve()
             run.keep_slower_tables(train=False)
@@ -66,7 +73,7 @@ def demo(settings: Settings, minutes: float, rate_per_s: float, seed: int, files
             run.drain()
         if not stop.is_set():
             screen.say("All is published. Stopping; the tables take in what is left ...")
-        stack.stop_pipeline(stop)
+        stack.stop_pipeline(stop, is_through=not stop.is_set())
         if not stop.is_set():
             is_green = summarise(stack.settings, run.sales, console) and not run.feeder_code
         run.sales.close()
@@ -76,9 +83,9 @@ def demo(settings: Settings, minutes: float, rate_per_s: float, seed: int, files
 
 
 def _of_the_shop(settings: Settings) -> Settings:
-    """Settings for the generated past, which is shorter than a store's: unless somebody has chosen."""
-    is_chosen = "ml_holdout_days" in settings.model_fields_set
-    return settings if is_chosen else settings.model_copy(update={"ml_holdout_days": HOLDOUT_DAYS})
+    """Settings for a past and a run that are shorter than a store's: unless somebody has chosen."""
+    chosen = settings.model_fields_set
+    return settings.model_copy(update={name: value for name, value in _OF_THE_SHOP.items() if name not in chosen})
 
 
 def _feeder(command: list[str]) -> Source:
@@ -116,8 +123,9 @@ class _Run:
     what keeps the slower tables starts after the first sale.
     """
 
-    def __init__(self, stack: Stack, screen: Screen, stop: Stop, began_s: float) -> None:
+    def __init__(self, stack: Stack, screen: Screen, stop: Stop, began_s: float, java_options: str) -> None:
         self._stack, self._screen, self._stop = stack, screen, stop
+        self._java_options = java_options
         self._began_s = began_s
         self._first_sale = self._keeps_slower_tables = self._is_page_awaited = self._are_scores_there = False
         self._stream_began_s = math.inf
@@ -146,7 +154,7 @@ class _Run:
     def keep_slower_tables(self, train: bool) -> None:
         """:param train: models are trained on what the tables have by then."""
         self._keeps_slower_tables = True
-        self._stack.start_rounds_together(train)
+        self._stack.start_rounds_together(train, self._java_options)
         self._stack.start_mlflow()
         for line in self._stack.mlflow():
             self._screen.say(line)
@@ -155,9 +163,10 @@ class _Run:
         """Until all that was fed is published."""
         self._looked_at_s, self._lag = -math.inf, None
         while self._lag != 0 and not self._stop.is_set():
-            self._look("draining")
+            self._look("draining", every_s=0.2)
 
-    def _look(self, state: str) -> None:
+    def _look(self, state: str, every_s: float = 1.0) -> None:
+        """:param every_s: so often it is asked how far the pipeline is."""
         self._stack.supervisor.watch()
         self.sales.poll(0.2)
         pulse = read_pulse(self._stack.settings)
@@ -173,7 +182,7 @@ class _Run:
             self._screen.say(f"Live page: {live.page_url(self._stack.settings)}")
         if not self._are_scores_there:
             self._say_scores()
-        if time.monotonic() - self._looked_at_s > 1.0:
+        if time.monotonic() - self._looked_at_s > every_s:
             self._looked_at_s, self._lag = time.monotonic(), self._behind(pulse.get("read", {}))
         self._screen.show(pulse, self.sales, self._lag, state)
 

@@ -18,6 +18,9 @@ COMPILE_QUICKLY = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
 code is then a fifth by default, which Spark's generated classes fill, and then nothing goes on.
 """
 
+INTERPRET_ROWS = "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN"
+"""Options of a Spark with few rows in many queries: to make code for each query takes longer than to do without."""
+
 ARCHIVE_ANEW = "ARCHIVE_CLASSES"
 """A variable: JVMs that are started archive their classes instead of using an archive."""
 

@@ -25,13 +25,11 @@ from lakehouse.jobs import in_session
 from lakehouse.rounds import alongside, in_rounds
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
-from lakehouse.tables import SILVER_EVENTS
+from lakehouse.tables import GOLD_FUNNEL, SILVER_EVENTS
 from lakehouse.topics import GoldTopics
 from silver.visits import Visits
 
 _LOOK_S = 0.5
-_TRAIN_AFTER_S = 20.0
-"""First the other tables have their first rounds, which somebody is looking at."""
 
 log = logging.getLogger("lakehouse")
 
@@ -58,7 +56,7 @@ def _slow(spark: SparkSession, settings: Settings, stop: Stop) -> tuple[Abstract
     topics = GoldTopics(settings)
     ledger = Ledger(spark, settings, topics)
     return (
-        in_rounds((ledger.round,), settings.round_s, stop, at_once=True),
+        in_rounds(ledger.works, settings.round_s, stop, at_once=True, at_stop=True),
         alongside(lambda own: Visits(spark, settings, topics).follow(own, once=False), stop),
     )
 
@@ -75,11 +73,14 @@ def _scores(spark: SparkSession, settings: Settings, stop: Stop) -> tuple[Abstra
 
 
 def _trained_scores(spark: SparkSession, settings: Settings, stop: Stop) -> tuple[AbstractContextManager[None], ...]:
-    """Trains the models that have no champion, then scores by them."""
+    """Trains the models that have no champion, then scores by them. First the tables that somebody looks at have their
+    first rows, the funnel's being the last.
+    """
     from ml.train import train_missing
 
     def work(own: Stop) -> None:
-        own.wait(_TRAIN_AFTER_S)
+        while commits.current_version(spark, GOLD_FUNNEL, settings) < 1 and not own.wait(_LOOK_S):
+            pass
         train_missing(spark, settings, Stop())  # whoever waits for the end of a run waits for both models
         with ExitStack() as until_stopped:
             for each in _scores(spark, settings, own):

@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 from pydantic import SecretStr
@@ -174,16 +174,19 @@ class Stack:
     def start_rounds(self) -> None:
         """What keeps the slower tables, once the pipeline runs, which has the better right to the machine."""
         for name, title in _ROUNDS.items():
-            self._start_rounds(title, [name])
+            self._start_rounds(title, [name], [], {})
 
-    def start_rounds_together(self, train: bool) -> None:
+    def start_rounds_together(self, train: bool, java_options: str = "") -> None:
         """The same in one process, for a run that is short: each Spark takes its time to start.
 
         :param train: models that have no champion are trained before the first scores.
+        :param java_options: of this process alone, added to those of all.
         """
-        self._start_rounds("the slower tables", [*_ROUNDS], *(["--train"] if train else []))
+        options = " ".join(filter(None, (os.environ.get("JAVA_TOOL_OPTIONS"), java_options)))
+        environment = {"JAVA_TOOL_OPTIONS": options} if options else {}
+        self._start_rounds("the slower tables", [*_ROUNDS], ["--train"] if train else [], environment)
 
-    def _start_rounds(self, title: str, names: list[str], *options: str) -> None:
+    def _start_rounds(self, title: str, names: list[str], options: Sequence[str], environment: dict[str, str]) -> None:
         settings = self.settings.model_copy(
             update={"driver_memory_mb": self.settings.rounds_memory_mb, "master": _roomy(self.settings.master)}
         )
@@ -196,7 +199,7 @@ class Stack:
                     names[0],
                     [sys.executable, "-m", "operate.rounds", *names, *options],
                     self.settings.logs / f"{names[0]}.log",
-                    settings.as_environment(),
+                    settings.as_environment() | environment,
                     title=title,
                     stop_timeout_s=_STOP_S,
                     gives_way=True,
@@ -237,12 +240,16 @@ class Stack:
         self.start_sink()
         self.start_live()
 
-    def stop_pipeline(self, hurry: Stop | None = None) -> None:
+    def stop_pipeline(self, hurry: Stop | None = None, is_through: bool = False) -> None:
         """The pipeline writes what it has published, the slower tables take that in, and the sink serves it all.
 
+        :param is_through: nothing more comes, and silver has it all: the slower tables need not wait for the pipeline.
         :param hurry: until it is set, the slower tables may take as long as much input needs; from then on, and with
             None from the start, they have some seconds.
         """
+        if is_through:
+            for name in _ROUNDS:
+                self.supervisor.ask_to_end(name)
         self.supervisor.stop("pipeline")
         hurried_s = math.inf
 

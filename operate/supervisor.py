@@ -138,6 +138,13 @@ class Supervisor:
             running.process, running.started_s, running.gave_way = _spawn(program), time.monotonic(), False
             self._note()
 
+    def ask_to_end(self, name: str) -> None:
+        """Does not wait for it: `stop` does."""
+        running = self._running.get(name)
+        if running is not None:
+            with suppress(ProcessLookupError):
+                os.kill(running.process.pid, running.program.stop_signal)
+
     def stop(
         self, name: str, patience_s: Callable[[], float] | None = None, left: Callable[[], str] = lambda: ""
     ) -> None:

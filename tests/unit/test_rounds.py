@@ -64,6 +64,25 @@ def test_the_first_round_waits_unless_it_is_to_be_at_once() -> None:
         assert not done.wait(0.1)
 
 
+def test_a_round_that_is_told_to_stop_ends_after_the_work_that_it_is_at() -> None:
+    stop, done = Stop(), list[str]()
+    with in_rounds((lambda: done.append("first"), stop.set, lambda: done.append("last")), 0.0, stop, at_once=True):
+        assert stop.wait(60.0)
+        threading.Event().wait(2 * _EVERY_S)
+        assert done == ["first"]
+    assert done == ["first", "first", "last"]
+
+
+@pytest.mark.parametrize("at_stop", [True, False])
+def test_told_to_stop_a_round_is_done_before_the_block_ends_if_so_wished(at_stop: bool) -> None:
+    stop, done = Stop(), threading.Event()
+    with in_rounds((done.set,), 600.0, stop, at_stop=at_stop):
+        stop.set()
+        assert done.wait(60.0 if at_stop else 2 * _EVERY_S) == at_stop
+        done.clear()
+    assert done.is_set()
+
+
 def test_works_of_one_process_end_in_the_order_in_which_each_takes_in_what_those_before_made() -> None:
     ended = list[str]()
 
