@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from lakehouse import commits
 from lakehouse.clock import us_of
 from lakehouse.errors import TableError
-from lakehouse.settings import Settings
+from lakehouse.settings import PREFIX, Settings
 from lakehouse.tables import SILVER_EVENTS
 from ml import card
 from ml import train_purchase_intent as training_of_intent
@@ -46,7 +46,8 @@ def _quicker() -> Iterator[None]:
     """Fewer folds and cut-offs than in earnest: what is learned here is simple."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_of_intent, "SETTINGS", IntentSettings(folds=2, min_each=20))
-        patch.setattr(training_of_intent, "assert_point_in_time", partial(assert_point_in_time, cut_offs=2, users=50))
+        patch.setattr(training_of_intent, "assert_point_in_time", partial(assert_point_in_time, users=50))
+        patch.setenv(f"{PREFIX}ML_LEAK_CUT_OFFS", "2")
         yield
 
 

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from bench.audience import chromium, chromium_flags
 from lakehouse.settings import Settings
-from operate.java import COMPILE_QUICKLY
+from operate.java import COMPILE_QUICKLY, INTERPRET_ROWS
 from operate.services.kafka import KafkaBroker
 from operate.services.postgres import PostgresServer
 from tests.apicurio import ApicurioRegistry
@@ -33,9 +33,9 @@ collect_ignore = [] if _IS_INSTALLED_BY_SETUP or find_spec("tableauhyperapi") el
 
 @pytest.fixture(scope="session", autouse=True)
 def _java_compiles_quickly() -> Iterator[None]:
-    """A JVM lives for a minute here: to compile its code well would take a fifth of the tests' time."""
+    """A JVM lives for a minute here, and asks for few rows: compiling code well would take a fifth of the tests' time."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("JAVA_TOOL_OPTIONS", COMPILE_QUICKLY)
+        monkeypatch.setenv("JAVA_TOOL_OPTIONS", f"{COMPILE_QUICKLY} {INTERPRET_ROWS}")
         yield
 
 
