@@ -33,7 +33,7 @@ collect_ignore = [] if _IS_INSTALLED_BY_SETUP or find_spec("tableauhyperapi") el
 
 @pytest.fixture(scope="session", autouse=True)
 def _java_compiles_quickly() -> Iterator[None]:
-    """A JVM lives for a minute here, and asks for few rows: compiling code well would take a fifth of the tests' time."""
+    """A JVM lives for a minute here, and asks for few rows: to compile well would take a fifth of the time."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("JAVA_TOOL_OPTIONS", f"{COMPILE_QUICKLY} {INTERPRET_ROWS}")
         yield
