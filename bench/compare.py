@@ -29,7 +29,7 @@ from bench.textbook import RUNNING
 from lakehouse.settings import Settings, load_settings
 from operate.supervisor import Program, Say, tail
 
-SHORT = Load(rate_per_s=100.0, seconds=45.0, warm_up_s=60.0)
+SHORT = Load(rate_per_s=100.0, seconds=30.0, warm_up_s=30.0)
 _START_S = 180.0
 
 

@@ -24,7 +24,7 @@ from confluent_kafka import KafkaException
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import load_settings
 from lakehouse.streams import Stop
-from operate.java import COMPILE_QUICKLY
+from operate.java import COMPILE_QUICKLY, INTERPRET_ROWS
 from operate.supervisor import Say, tail
 from tests.chaos.checks import Check, check
 from tests.chaos.disturbances import (
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
     kills = given.kills if given.kills is not None else SHORT_KILLS if given.short else LONG_KILLS
     if given.short:
-        os.environ["JAVA_TOOL_OPTIONS"] = COMPILE_QUICKLY
+        os.environ["JAVA_TOOL_OPTIONS"] = f"{COMPILE_QUICKLY} {INTERPRET_ROWS}"
     say = Clock()
     say(f"seed {seed}: python -m tests.chaos --seed {seed} --kills {kills}{' --short' if given.short else ''}")
     return reported(run(seed, kills, given.short, given.keep, say))

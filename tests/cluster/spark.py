@@ -16,7 +16,7 @@ from types import TracebackType
 import psutil
 
 from lakehouse.settings import PREFIX, Settings
-from operate.java import COMPILE_QUICKLY
+from operate.java import COMPILE_QUICKLY, INTERPRET_ROWS
 from operate.services import ports, process
 from tests.programs import free_ports
 from tests.services.runs import BIN, ROOT
@@ -51,7 +51,7 @@ class SparkCluster:
             # A driver insists on the property, and then takes what the variable has.
             "SPARK_SUBMIT_OPTS": "-Dspark.authenticate=true -Dspark.authenticate.secret=_SPARK_AUTH_SECRET",
             "SPARK_DAEMON_JAVA_OPTS": "-Dspark.authenticate=true",
-            "JAVA_TOOL_OPTIONS": COMPILE_QUICKLY,
+            "JAVA_TOOL_OPTIONS": f"{COMPILE_QUICKLY} {INTERPRET_ROWS}",
         }
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         """Of the workers, by number."""

@@ -124,6 +124,7 @@ def test_carts_since_a_time_are_those_of_all_carts(store: tuple[list[CartEvent],
     pd.testing.assert_frame_equal(by_id(found), by_id(newest))
 
 
+@pytest.mark.usefixtures("interpreted")
 @pytest.mark.parametrize("days", [1, 4])
 def test_carts_are_the_same_when_what_was_before_a_midnight_is_added_up(spark: SparkSession, days: int) -> None:
     """Sessions of some() come again on any day, so most lie across each midnight; users without one are among them."""
@@ -202,11 +203,13 @@ def with_purchases_of_the_session(events: DataFrame) -> DataFrame:
     return carts_of(events).join(events.select("event_id", total), "event_id")
 
 
+@pytest.mark.usefixtures("interpreted")
 def test_no_feature_knows_what_happens_later(store: tuple[list[CartEvent], DataFrame, pd.DataFrame]) -> None:
     _, silver, carts = store
     assert_point_in_time(silver, carts, carts_of, np.random.default_rng(1), cut_offs=2)
 
 
+@pytest.mark.usefixtures("interpreted")
 def test_a_feature_that_knows_what_happens_later_is_named(
     store: tuple[list[CartEvent], DataFrame, pd.DataFrame],
 ) -> None:
