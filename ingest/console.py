@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from lakehouse.errors import LakehouseError
+from lakehouse.visible import visible
 
 _BAR_WIDTH = 30
 
@@ -25,9 +26,9 @@ class Progress:
             return
         self._shown_s = time.monotonic()
         if self._is_terminal:
-            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+            print(f"\r\033[K{visible(text)}", end="", file=sys.stderr, flush=True)
         else:
-            print(text, file=sys.stderr, flush=True)
+            print(visible(text), file=sys.stderr, flush=True)
 
     def bar(self, share: float, text: str) -> None:
         """How much of a whole is done, from 0 to 1, before the text."""
@@ -37,7 +38,7 @@ class Progress:
     def say(self, text: str) -> None:
         """A line that stays."""
         start = "\r\033[K" if self._is_terminal and self._shown_s else ""
-        print(f"{start}{text}", file=sys.stderr, flush=True)
+        print(f"{start}{visible(text)}", file=sys.stderr, flush=True)
 
     def fail(self, error: LakehouseError) -> int:
         self.say(str(error))

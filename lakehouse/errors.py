@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lakehouse.visible import visible
+
 
 class LakehouseError(Exception):
     """The parent of all errors that are reported in one line, without a stack trace.
@@ -14,7 +16,7 @@ class LakehouseError(Exception):
     def __init__(self, found: str, expected: str = "", next_step: str = "") -> None:
         self.found, self.expected, self.next_step = found, expected, next_step
         parts = [found, f"Expected: {expected}" if expected else "", f"Next: {next_step}" if next_step else ""]
-        super().__init__("\n  ".join(part for part in parts if part))
+        super().__init__(visible("\n  ".join(part for part in parts if part)))
 
 
 class SettingError(LakehouseError):

@@ -14,6 +14,7 @@ from rich.console import Console
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings, load_settings
 from operate.services.mlflow import missing_extra
+from operate.terminal import Terminal
 
 Command = Callable[[argparse.Namespace, Settings, Console], int]
 
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given.rest = rest
     if rest and not hasattr(given, "module"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    console = Console()
+    console = Terminal()
     try:
         settings = load_settings(home=given.home, lake=given.lake)
         command: Command = given.command

@@ -14,6 +14,8 @@ from types import TracebackType
 
 TERMINAL_S = 1.0
 PLAIN_S = 15.0
+_TICK_S = 0.01
+"""Times of files are those of the kernel's last tick."""
 
 
 class StepError(Exception):
@@ -32,7 +34,7 @@ class Step:
 
     def __init__(self, title: str, folders: Sequence[Path] = ()) -> None:
         self.title, self.folders, self.written = title, folders, 0
-        self.started, self.started_at = time.monotonic(), time.time()
+        self.started, self.started_at = time.monotonic(), time.time() - _TICK_S
         self.in_place = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         self._ended = threading.Event()
         self._clock = threading.Thread(target=self._tick, daemon=True)

@@ -16,6 +16,7 @@ from lakehouse.offsets import held_offsets
 from lakehouse.pulse import is_running, read_pulse
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_MODEL_DRIFT, TABLES, find_table
+from lakehouse.visible import in_one_line
 from lakehouse.wire import plain
 from ml import score_state
 from ml.drift_standing import NEVER, Standing, standings
@@ -196,5 +197,5 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool, console: Console, colu
 
 
 def _short(value: Any) -> str:
-    text = str(plain(value))
+    text = in_one_line(str(plain(value)))
     return text if len(text) <= _CELL else f"{text[:_CELL]}..."

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from rich.console import Console
 from rich.table import Table as Grid
+from rich.text import Text
 
 from lakehouse.errors import TableError
 from lakehouse.percentiles import SHARES, percentiles
@@ -57,9 +58,11 @@ def show_audit(settings: Settings, console: Console) -> bool:
     findings: list[Finding] = []
     for finding in audit(settings):
         findings.append(finding)
-        verdict = "[green]holds[/]" if finding.holds else "[red]BROKEN[/]"
+        verdict = ("holds", "green") if finding.holds else ("BROKEN", "red")
         counts = "  ".join(f"{name} {_plain(name, count)}" for name, count in finding.counts.items())
-        console.print(f"{finding.promise} {verdict}  {finding.sentence}\n   {counts}", highlight=False, soft_wrap=True)
+        console.print(
+            Text.assemble(f"{finding.promise} ", verdict, f"  {finding.sentence}\n   {counts}"), soft_wrap=True
+        )
     return all(finding.holds for finding in findings)
 
 

@@ -1,0 +1,28 @@
+"""Where the `lakehouse` command prints: a terminal, a pipe or a file."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from lakehouse.visible import visible
+
+_PIPE_WIDTH = 100_000
+
+
+class Terminal(Console):
+    """Shows data as it is: brackets are no markup, colons no pictures, control characters are made visible.
+
+    Elsewhere than on a terminal lines are as long as what they say, unless COLUMNS is set.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"markup": False, "emoji": False, "highlight": False, **options})
+        if not self.is_terminal and "width" not in options and "COLUMNS" not in os.environ:
+            self.width = _PIPE_WIDTH
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
