@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 
 from lakehouse.errors import LakehouseError
 from lakehouse.locks import writer_of
+from lakehouse.loopback import ask_directly
 from lakehouse.manifests import refuse_unfinished
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
@@ -51,6 +52,7 @@ def in_session(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     for noisy in ("httpx2", "kafka", "py4j"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    ask_directly(os.environ)
     log = logging.getLogger("lakehouse")
     stop = Stop().listen()
     if "PYSPARK_GATEWAY_PORT" in os.environ:

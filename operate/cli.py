@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lakehouse.errors import LakehouseError
+from lakehouse.loopback import ask_directly
 from lakehouse.settings import Settings, load_settings
 from operate.services.mlflow import missing_extra
 from operate.terminal import Terminal
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given.rest = rest
     if rest and not hasattr(given, "module"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    ask_directly(os.environ)
     console = Terminal()
     try:
         settings = load_settings(home=given.home, lake=given.lake)
