@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lakehouse.errors import SettingError
+from lakehouse.service_links import drop_service_links
 
 PREFIX = "LAKEHOUSE_"
 
@@ -262,6 +263,7 @@ def load_settings(**overrides: Any) -> Settings:
 
     :raises SettingError: an unknown `LAKEHOUSE_*` name (the nearest known one is named), or a value out of range.
     """
+    drop_service_links(os.environ, PREFIX)
     for source, names in (("the environment", list(os.environ)), (".env", _names_in_env_file(Path(".env")))):
         for name in names:
             _refuse_unknown(name, source)
