@@ -63,9 +63,11 @@ def in_rounds(
 
     def is_over(rest_s: float) -> bool:
         until_s = time.monotonic() + rest_s
-        while not ended.wait(max(0.0, min(_LOOK_S, until_s - time.monotonic()))):
-            if stop.is_set() or time.monotonic() >= until_s:
-                return stop.is_set()
+        while not (ended.is_set() or stop.is_set()):
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                return False
+            ended.wait(min(_LOOK_S, left_s))
         return True
 
     def one_round() -> None:
