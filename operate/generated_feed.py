@@ -56,7 +56,7 @@ SHOP = StoreShape(
 PAST = timedelta(days=42)
 PAST_ROWS_PER_DAY = 315.0
 LAST_HOUR = timedelta(hours=1)
-LAST_HOUR_RATE_PER_S = 0.8
+LAST_HOUR_RATE_PER_S = 1.4
 STREAM_STARTS = "the stream starts"
 """What the line ends with that says so."""
 
