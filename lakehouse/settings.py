@@ -215,6 +215,12 @@ class Settings(BaseSettings):
         return (self.lake or str(self.home / "lake")).rstrip("/")
 
     @property
+    def lake_folder(self) -> Path | None:
+        """Where the tables are, if that is a folder of this machine."""
+        path = self.lake_url.removeprefix("file://")
+        return None if "://" in path else Path(path).absolute()
+
+    @property
     def input_path(self) -> Path:
         return Path(self.input_folder).absolute() if self.input_folder else self.home / "input"
 
@@ -223,8 +229,7 @@ class Settings(BaseSettings):
         """Beside the tables where they are in a folder of this machine."""
         if self.archive_folder:
             return Path(self.archive_folder).absolute()
-        lake = self.lake_url.removeprefix("file://")
-        return self.home / "archive" if "://" in lake else Path(lake).absolute() / "_archive"
+        return self.lake_folder / "_archive" if self.lake_folder else self.home / "archive"
 
     @property
     def mlflow_folder(self) -> Path:

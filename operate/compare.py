@@ -16,7 +16,7 @@ from lakehouse.tables import (
 )
 from operate.content import Content, content_hash
 from operate.derived import derived_tables
-from operate.lake import Commit, commits_of, open_table, query
+from operate.lake import Commit, commits_of, open_dataset, query
 
 SILVER = (SILVER_EVENTS, SILVER_DUPLICATES, SILVER_QUARANTINE)
 
@@ -45,7 +45,7 @@ def broken_places(settings: Settings, side: Settings, bronze_version: int) -> in
     that are no such record.
     """
     place = 'topic, partition, "offset"'
-    frames = {f"side_{n}": open_table(table, side).to_pyarrow_dataset() for n, table in enumerate(SILVER)}
+    frames = {f"side_{n}": open_dataset(table, side) for n, table in enumerate(SILVER)}
     silver = " UNION ALL ".join(f"SELECT {place}, 1 AS found, 0 AS wanted FROM {name}" for name in frames)
     sql = f"""
         SELECT count(*) FROM (

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
+from pyarrow import dataset, fs
 
 # delta-rs reads it when it is imported, so nothing else of ours imports delta-rs. On HDFS it warns of each attempt to
 # reach a DataNode that is away, and reads from another; what it cannot read it raises.
@@ -65,6 +66,19 @@ def open_table(table: Table, settings: Settings, as_of: str | int | None = None)
                 f"see `lakehouse history {table.name}`",
             ) from None
     return opened
+
+
+def open_dataset(table: Table, settings: Settings, as_of: str | int | None = None) -> dataset.Dataset:
+    """The rows of a table, to be read when they are asked for. Parameters and errors are those of `open_table`.
+
+    Files of this machine are read by Arrow itself. Through delta-rs each read calls Python from a thread of Arrow's:
+    where a query ends before its reads do (LIMIT), such a call ends the whole program at its exit, by SIGABRT.
+    """
+    opened = open_table(table, settings, as_of)
+    if settings.lake_folder is None:
+        return opened.to_pyarrow_dataset()
+    folder = table.path(settings).removeprefix("file://")
+    return opened.to_pyarrow_dataset(filesystem=fs.SubTreeFileSystem(folder, fs.LocalFileSystem()))
 
 
 def _as_time(text: str) -> int | datetime:
@@ -137,7 +151,7 @@ def query(
     for name in sorted(set(re.findall(r"\b(?:bronze|silver|gold)\.\w+", sql))):
         version = as_of.get(name) if isinstance(as_of, dict) else as_of
         source = name.replace(".", "__")
-        connection.register(source, open_table(find_table(name), settings, version).to_pyarrow_dataset())
+        connection.register(source, open_dataset(find_table(name), settings, version))
         connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {source}")
     for name, frame in frames.items():
         connection.register(name, frame)

@@ -19,7 +19,7 @@ from lakehouse.errors import ServiceError, TableError
 from lakehouse.kafka_access import for_librdkafka
 from lakehouse.settings import Settings
 from lakehouse.tables import PUBLISHED, Table
-from operate.lake import open_table
+from operate.lake import open_dataset, open_table
 from serving.store import identifier
 
 _TIMEOUT_S, _CATCH_UP_S = 10.0, 30.0
@@ -93,7 +93,7 @@ def _compare(table: Table, version: int | None, settings: Settings, served: pa.T
             duck.register("gold_raw", served.slice(0, 0))
             gold = ", ".join(f'"{each.name}"' for each in table.schema.fields)
         else:
-            duck.register("gold_raw", open_table(table, settings, version).to_pyarrow_dataset())
+            duck.register("gold_raw", open_dataset(table, settings, version))
             gold = ", ".join(_storable(each) for each in table.schema.fields)
         duck.execute(f"CREATE TABLE gold AS SELECT {gold} FROM gold_raw")
         columns = ", ".join(_parsed(each) for each in table.schema.fields)

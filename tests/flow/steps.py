@@ -36,7 +36,7 @@ from lakehouse.tables import (
 from lakehouse.topics import Key, Row
 from lakehouse.topics import key_of as row_key
 from operate import derived
-from operate.lake import open_table
+from operate.lake import open_dataset
 from silver.quality import QualityLog
 from silver.refine import Refinement
 from silver.visits import Visits
@@ -176,7 +176,7 @@ class Lake:
 
     def read(self, table: Table, *columns: str) -> pa.Table:
         """The rows of a table, read by an engine that had no part in writing them, in a tenth of Spark's time."""
-        return open_table(table, self.settings).to_pyarrow_table(columns=list(columns) or table.schema.fieldNames())
+        return open_dataset(table, self.settings).to_table(columns=list(columns) or table.schema.fieldNames())
 
     def rows(self, table: Table, *columns: str) -> list[tuple[Any, ...]]:
         """The rows of a table as plain tuples, sorted."""

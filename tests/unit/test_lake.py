@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 from rich.console import Console
 
 from lakehouse.errors import ServiceError
@@ -17,6 +19,7 @@ from operate.lake import open_table
 from operate.show import tables
 
 ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
 
 
 def test_delta_rs_logs_errors_only_unless_told_otherwise() -> None:
@@ -48,3 +51,16 @@ def test_storage_that_does_not_answer_is_said_and_not_taken_for_an_empty_lake(tm
     assert "\x1b" not in str(caught.value) and "LAKEHOUSE_LAKE" in str(caught.value)
     with pytest.raises(ServiceError):
         tables(settings, False, Console(quiet=True))
+
+
+def test_a_query_that_stops_before_its_files_are_read_ends_the_program_cleanly(tmp_path: Path) -> None:
+    """One of two such programs ended by SIGABRT, after it had printed its rows."""
+    settings = Settings(home=tmp_path / "a home", _env_file=None)  # type: ignore[call-arg]
+    for day in range(40):
+        rows = pa.table({"offset": list(range(200)), "ingested_on": [f"2026-01-{day % 10}"] * 200})
+        write_deltalake(BRONZE_EVENTS.path(settings), rows, mode="append", partition_by=["ingested_on"])
+    command = [str(BIN / "lakehouse"), "sql", 'SELECT "offset" FROM bronze.events LIMIT 1']
+    environment = os.environ | {"LAKEHOUSE_HOME": str(settings.home)}
+    for _ in range(8):
+        ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert (ran.returncode, ran.stderr) == (0, "")
