@@ -1,6 +1,6 @@
 # The commands of everyday work; `make` alone lists them. Everything is installed into .venv, nothing outside but caches.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test lock demo test test-fast lint bench chaos cluster-test ci-extra clean
+.PHONY: help setup setup-test lock demo test test-fast lint bench chaos cluster-test compose-test ci-extra clean
 PYTHON ?= python3
 BIN := .venv/bin
 # Two processes; each takes groups of tests (tests/conftest.py) in their order. ARGS=-n0: one process.
@@ -25,7 +25,7 @@ demo: setup  ## the whole lakehouse on a generated stream; MINUTES=2 RATE=300 or
 
 test: setup-test  ## all tests, the quick ones first; ARGS='-k late': some
 	@.ci/timed unit $(BIN)/python -m pytest tests/unit $(SIDE_BY_SIDE) $(ARGS) || [ $$? = $(NO_TESTS) ]
-	@.ci/timed tests $(BIN)/python -m pytest tests/spark tests/flow tests/services -m 'not long' $(SIDE_BY_SIDE) --durations=15 $(ARGS) || [ $$? = $(NO_TESTS) ]
+	@.ci/timed tests $(BIN)/python -m pytest tests/spark tests/flow tests/services -m 'not long and not compose' $(SIDE_BY_SIDE) --durations=15 $(ARGS) || [ $$? = $(NO_TESTS) ]
 
 test-fast: setup-test  ## unit tests, local frames, and one file from bronze to gold: for each edit
 	@$(BIN)/python -m pytest tests/unit tests/spark tests/flow/test_late_sales.py $(SIDE_BY_SIDE) $(ARGS)
@@ -43,6 +43,9 @@ chaos: setup-test  ## kills, restarts, a full disk, a rebuild; then all rows aga
 
 cluster-test: setup-test  ## each layer a job on Spark's workers, a lake on HDFS, three brokers, servers killed; ARGS=--short
 	@$(BIN)/python -m tests.cluster $(ARGS)
+
+compose-test: setup-test  ## every service of docker-compose.yml but File Pulse, each a process of this machine
+	@$(BIN)/python -m pytest tests/services/test_compose.py $(ARGS)
 
 ci-extra: setup-test  ## the long tests, how our latency compares with the textbook's, chaos, a cluster; short forms
 	@.ci/timed 'long tests' $(BIN)/python -m pytest tests/flow tests/services -m long $(SIDE_BY_SIDE) --durations=10

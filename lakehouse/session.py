@@ -37,6 +37,8 @@ _SMALL_COMMITS = {
         "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
     ),
     "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
+    # Else each call of `F` looks for IPython, walks the stack and tells the JVM where it was called from.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
     "spark.scheduler.mode": "FAIR",
     # The rules of sessions run in Python, in a process that gives way to all others: it may be slow to answer.
     "spark.python.authenticate.socketTimeout": "120s",

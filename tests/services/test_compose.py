@@ -56,7 +56,7 @@ def test_what_needs_no_spark_is_well_by_its_own_health_checks(tmp_path: Path) ->
             assert not services.is_well(name)
 
 
-@pytest.mark.long
+@pytest.mark.compose
 def test_the_whole_file_brings_a_sale_to_the_store(tmp_path: Path) -> None:
     """All but File Pulse, which cannot be had from a registry; three to four minutes, with 20 JVMs."""
     first = ["kafka", "topics", "connect", "postgres", "registry", "mlflow", "sink", "page"]
