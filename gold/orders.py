@@ -6,17 +6,22 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from gold.product_sales import count_and_total
-from lakehouse.schemas import AMOUNT
+from lakehouse.schemas import AMOUNT, CUT
 from lakehouse.tables import GOLD_ORDERS
 
 _ORDER = ("user_id", "event_at", "user_session")
 _LINE = ("event_id", "product_id", "price", "extras")
+_LONGEST_EXTRAS = 2000
+"""Characters of JSON. An order of a thousand lines must fit into a record of a topic, 8 MiB."""
 
 
 def order_lines(events: DataFrame) -> DataFrame:
-    """In: rows of silver.events. Out: one row per purchase, at whatever price, 0 included."""
+    """In: rows of silver.events. Out: one row per purchase, at whatever price, 0 included. Extras are short."""
     # As text in the order of its names: lines are compared and sorted, which Spark cannot do with maps.
-    extras = F.to_json(F.map_from_entries(F.array_sort(F.map_entries("extras"))))
+    whole = F.to_json(F.map_from_entries(F.array_sort(F.map_entries("extras"))))
+    count = F.concat(F.size("extras").cast("string"), F.lit(" fields, see silver.events"))
+    cut = F.to_json(F.create_map(F.lit(CUT), count))
+    extras = F.when(F.char_length(whole) > _LONGEST_EXTRAS, cut).otherwise(whole)
     purchases = events.where(F.col("event_type") == "purchase").withColumn("extras", extras)
     return purchases.select("event_id", *_ORDER, *_LINE[1:])
 

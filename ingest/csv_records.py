@@ -15,7 +15,7 @@ class CsvRecord:
     """What Kafka gets of a row.
 
     :param key: the user_id as text; None where there is none.
-    :param value: a JSON object of the nine columns, all text as in the file; an unreadable row's own bytes, or the
+    :param value: a JSON object of the columns, all text as in the file; an unreadable row's own bytes, or the
         beginning of them when they are too many.
     :param reason: why it is unreadable; empty for a row that is not.
     """
@@ -32,11 +32,13 @@ class CsvRecord:
 
 
 class Recorder:
-    """Makes records of the rows of a file with these columns."""
+    """Makes records of the rows of a file with these columns (`CsvFile.columns`)."""
 
     def __init__(self, columns: tuple[str, ...]) -> None:
         self._columns, self._user = columns, columns.index("user_id")
-        self._form = ("{" + ",".join(f'"{name}":"%s"' for name in columns) + "}").encode()
+        self._is_whole = all(columns)
+        names = (json.dumps(name, ensure_ascii=False).replace("%", "%%") for name in columns if name)
+        self._form = ("{" + ",".join(f'{name}:"%s"' for name in names) + "}").encode()
 
     def record(self, row: CsvRow) -> CsvRecord:
         value = row.raw if row.reason else self._json(row)
@@ -49,9 +51,11 @@ class Recorder:
 
     def _json(self, row: CsvRow) -> bytes:
         if row.is_plain:
-            return self._form % tuple(row.fields)
+            if self._is_whole:
+                return self._form % tuple(row.fields)
+            return self._form % tuple(each for each, name in zip(row.fields, self._columns, strict=True) if name)
         texts = (field.decode() for field in row.fields)
-        event = dict(zip(self._columns, texts, strict=True))
+        event = {name: text for name, text in zip(self._columns, texts, strict=True) if name}
         return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 

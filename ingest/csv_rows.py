@@ -1,28 +1,33 @@
 """A CSV file of store events, row by row, without judging what the rows say.
 
-A row is broken when it is not nine columns, not UTF-8 or not CSV (RFC 4180); it keeps its bytes and stops nothing. A
-quoted field may run over lines. When that does not end in a good row the first line alone is broken, and reading goes
+A row is broken when it has not the file's columns, is not UTF-8 or not CSV (RFC 4180); it keeps its bytes and stops
+nothing, unless too many of a file's first rows are broken: then it is no file of ours, or in another encoding. A quoted
+field may run over lines. When that does not end in a good row the first line alone is broken, and reading goes
 on with the line after it, so that one stray quote does not take its neighbours with it.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
+import io
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
-from ingest.event_batch import COLUMNS
+from ingest.csv_header import layout_of
 from lakehouse.errors import InputError
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MOST_ROW_BYTES = 8 * 1024 * 1024 - 65_536  # the topic takes 8 MiB, its headers included
 MOST_ROW_LINES = 100
 START_OF_ROW_BYTES = 65_536
+LOOKED_AT_ROWS, FEW_BROKEN_ROWS, MOST_BROKEN_SHARE = 1_000, 10, 0.1
+"""A file is refused when of its first rows none is good, or more than a few and more than this share are broken."""
 _GZIP_MARK = b"\x1f\x8b"
 _LOOKED_AT_BYTES, _PIECE_BYTES = 65_536, 1 << 20
 # What JSON has as it is: a row of these only needs no parser of CSV and no escapes.
@@ -61,8 +66,9 @@ class CsvRow(NamedTuple):
 class CsvFile:
     """An open file, plain or gzip. Positions are bytes and lines of what is in it, not of its compressed form.
 
-    :param columns: in the order of the header, or COLUMNS where there is no header.
-    :raises InputError: it cannot be read, or is not text.
+    :param columns: in the file's order, ours by our names; empty is one without a name (`layout_of`).
+    :param header: its line, line feed included; empty where there is none.
+    :raises InputError: it cannot be read, is not text, has no header of ours, or too many broken rows.
     """
 
     def __init__(self, path: Path, opened: BinaryIO) -> None:
@@ -73,14 +79,22 @@ class CsvFile:
         self._opened = opened
         self._ahead = deque[bytes]()
         start = self._call(self._file.read, _LOOKED_AT_BYTES)
+        if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise self._unreadable("this is UTF-16: save it as UTF-8")
         if b"\0" in start:
             raise self._unreadable(f"a zero byte at byte {start.index(0)}: this is no text")
-        begin = len(BYTE_ORDER_MARK) if start.startswith(BYTE_ORDER_MARK) else 0
+        if b"\r" in start.removesuffix(b"\r") and b"\n" not in start:
+            self._file, start = io.BufferedReader(_ReturnsAsFeeds(self._file), 1 << 20), start.replace(b"\r", b"\n")
+        begin = len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0
         first = start[begin:].split(b"\n", 1)[0] + b"\n"
-        names = tuple(first.decode("utf-8", errors="replace").strip().replace('"', "").split(","))
-        is_header = sorted(names) == sorted(COLUMNS)
-        self.columns = names if is_header else COLUMNS
-        self._first_row = (min(begin + len(first), len(start)), 2) if is_header else (begin, 1)
+        try:
+            self.columns, self.separator, has_header = layout_of(first)
+        except ValueError as error:
+            raise self._unreadable(str(error)) from None
+        self._separator = self.separator.encode()
+        self.header = first if has_header else b""
+        self._first_row = (min(begin + len(first), len(start)), 2) if has_header else (begin, 1)
+        self._refuse_if_broken()
 
     def rows(self, from_byte: int = 0, from_line: int = 1) -> Iterator[CsvRow]:
         """The rows from a row's beginning on. Empty lines are passed over.
@@ -95,6 +109,15 @@ class CsvFile:
             byte, line = row.next_byte, row.next_line
             if first not in (b"\n", b"\r\n"):
                 yield row
+
+    def _refuse_if_broken(self) -> None:
+        rows = list(islice(self.rows(), LOOKED_AT_ROWS))
+        broken = [row for row in rows if row.reason and row.size <= MOST_ROW_BYTES]
+        if broken and (
+            len(broken) == len(rows) or len(broken) > max(FEW_BROKEN_ROWS, int(MOST_BROKEN_SHARE * len(rows)))
+        ):
+            which = f"{len(broken)} of the first {len(rows)} rows" if len(rows) > 1 else "its only row"
+            raise self._unreadable(f"{which} cannot be read; line {broken[0].line}: {broken[0].reason}")
 
     def bytes_read(self) -> int:
         """Of the file as it is on disk."""
@@ -126,7 +149,7 @@ class CsvFile:
         if b'"' in leftover:
             fields, reason, rest = self._quoted(first)
         else:
-            fields = first.removesuffix(b"\n").removesuffix(b"\r").split(b",")
+            fields = first.removesuffix(b"\n").removesuffix(b"\r").split(self._separator)
         if not reason and len(fields) != len(self.columns):
             reason = f"{len(fields)} columns instead of {len(self.columns)}"
         if reason and rest:
@@ -152,7 +175,7 @@ class CsvFile:
                 yield line.decode("latin-1")
 
         try:
-            fields = next(csv.reader(lines(), strict=True))
+            fields = next(csv.reader(lines(), strict=True, delimiter=self._separator.decode()))
         except csv.Error as error:
             is_open = "unexpected end of data" in str(error)
             return [], f"not CSV: {'a quote that is not closed' if is_open else error}", rest
@@ -177,7 +200,33 @@ class CsvFile:
             raise self._unreadable(getattr(error, "strerror", None) or str(error)) from None
 
     def _unreadable(self, why: str) -> InputError:
-        return InputError(f"{self.path.name}: {why}.", "a CSV file that can be read to its end")
+        return InputError(
+            f"{self.path.name}: {why}.", "a CSV file in UTF-8, with our columns, that can be read to its end"
+        )
+
+
+class _ReturnsAsFeeds(io.RawIOBase):
+    """A file whose lines end as they did on old Macs, byte for byte as one whose lines end with a line feed."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, to: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(to, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(len(buffer)).replace(b"\r", b"\n")
+        buffer[: len(data)] = data
+        return len(data)
 
 
 @contextmanager

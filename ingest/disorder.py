@@ -50,7 +50,7 @@ FIELD_FAULTS: dict[str, Fault] = {
     "bad_product_id": ("product_id", _one_of("abc", "58o9910", "5809910.5")),
     "bad_category_id": ("category_id", _one_of("1.48758E+18", "none", "14875800048070828x7")),
     "missing_price": ("price", _one_of(MISSING, "", None)),
-    "bad_price": ("price", _one_of("free", "5.24 USD", "NaN", "3,49")),
+    "bad_price": ("price", _one_of("free", "5.24 USD", "5.241", "3,49")),
     "missing_user_id": ("user_id", _one_of(MISSING, "", None)),
     "bad_user_id": ("user_id", _one_of("anonymous", "0x1F", "12 34")),
 }

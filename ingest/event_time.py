@@ -6,9 +6,10 @@ import re
 from datetime import UTC, datetime
 from functools import lru_cache
 
-_TIME = re.compile(
-    r"(\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?)(?: ?UTC| ?GMT|Z|([+-]\d{2}:?\d{2}))?", re.ASCII
-)
+# silver/records.py reads the same.
+_SECOND = r"(?::(\d{2})(?:[.,](\d{1,6})\d{0,93})?)?"
+_ZONE = r"(?: ?(?:UTC|GMT|Z|([+-]\d{2}(?::?\d{2})?)(?: [A-Z]{3,5})?)(?:\[[\w/+:-]{1,40}\])?)?"
+_TIME = re.compile(rf"(\d{{4}}-\d{{2}}-\d{{2}})[ T](\d{{2}}:\d{{2}}){_SECOND}{_ZONE}", re.ASCII | re.IGNORECASE)
 
 
 def read_time(text: str) -> datetime | None:
@@ -16,8 +17,10 @@ def read_time(text: str) -> datetime | None:
     found = _TIME.fullmatch(text.strip(" \t\r\n"))
     if found is None:
         return None
+    day, minute, second, fraction, offset = found.groups()
+    text = f"{day} {minute}:{second or '00'}.{fraction or '0':0<6}{offset or '+00:00'}"
     try:
-        return datetime.fromisoformat(found[1] + (found[2] or "+00:00")).astimezone(UTC)
+        return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 

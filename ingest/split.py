@@ -50,8 +50,8 @@ def split(
 ) -> list[Path]:
     """Rows of CSV files, plain or gzip -> a file per UTC day with a header, rows in the order of the input.
 
-    Files whose columns are in another order get days of their own: `2019-10-01.2.csv`. Out: the files, in the order of
-    names; none when somebody said stop.
+    Files with other columns, or in another order, have days of their own: `2019-10-01.2.csv`. Out: the files by name;
+    none when somebody said stop.
 
     :param replace: files of days that are there already.
     :raises InputError: a file cannot be read, a day is there already, or the folder cannot be written. No day is seen.
@@ -115,7 +115,7 @@ class _Days:
 
     def __init__(self, out: Path) -> None:
         self._out = out
-        self._orders: dict[tuple[str, ...], int] = {COLUMNS: 1}
+        self._headers_by_number: dict[bytes, int] = {HEADER: 1}
         self._headers: dict[str, bytes] = {}
         self._gathered: dict[str, list[bytes]] = {}
         self._begun: set[str] = set()
@@ -123,16 +123,23 @@ class _Days:
         self.first = ""
 
     def add(self, day: str, file: CsvFile, raw: bytes) -> None:
-        order = self._orders.setdefault(file.columns, len(self._orders) + 1)
-        name = f"{day}.csv" if order == 1 else f"{day}.{order}.csv"
+        header = self._header(file)
+        number = self._headers_by_number.setdefault(header, len(self._headers_by_number) + 1)
+        name = f"{day}.csv" if number == 1 else f"{day}.{number}.csv"
         self.first = self.first or day
         if name not in self._gathered:
             self._gathered[name] = []
-            self._headers.setdefault(name, HEADER if order == 1 else ",".join(file.columns).encode() + b"\n")
+            self._headers.setdefault(name, header)
         self._gathered[name].append(raw)
         self._bytes += len(raw)
         if self._bytes > GATHERED_BYTES:
             self.flush()
+
+    @staticmethod
+    def _header(file: CsvFile) -> bytes:
+        """Ours where that says the same."""
+        is_ours = file.columns == COLUMNS and file.separator == ","
+        return HEADER if is_ours else file.header or file.separator.join(COLUMNS).encode() + b"\n"
 
     def flush(self) -> None:
         for name, rows in self._gathered.items():

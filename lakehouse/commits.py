@@ -122,6 +122,7 @@ def added_rows(
     if not paths:
         return frame_of_rows(spark, [], table.schema), []
     reader = spark.read.schema(table.schema).option("basePath", table.path(settings))
+    reader = reader.option("__globPaths__", "false")  # a folder may have `[` in its name
     files = [f"{table.path(settings)}/{unquote(path)}" for path in paths]
     return reader.parquet(*files).select(*table.schema.fieldNames()), sorted(set(paths.values()))
 

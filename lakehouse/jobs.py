@@ -14,11 +14,11 @@ from pyspark.sql import SparkSession
 
 from lakehouse.errors import LakehouseError
 from lakehouse.locks import writer_of
-from lakehouse.loopback import ask_directly
 from lakehouse.manifests import refuse_unfinished
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
 from lakehouse.streams import Stop
+from lakehouse.surroundings import ask_directly
 
 Follow = Callable[[SparkSession, Settings, Stop, bool], None]
 

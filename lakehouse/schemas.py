@@ -25,6 +25,8 @@ from pyspark.sql.types import (
 
 PRICE = DecimalType(10, 2)
 AMOUNT = DecimalType(20, 2)
+CUT = "_cut"
+"""The name among the extras of an event that says that there were more."""
 
 
 def _column(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lakehouse.env_file import ENCODING, names_in
 from lakehouse.errors import SettingError
 from lakehouse.service_links import drop_service_links
 
@@ -21,7 +22,12 @@ class Settings(BaseSettings):
     """Names carry their unit (`_s`, `_ms`, `_mb`); a name without one is a count, a name or a place."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", frozen=True, extra="ignore", validate_default=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_file_encoding=ENCODING,
+        frozen=True,
+        extra="ignore",
+        validate_default=True,
     )
 
     home: Path = Field(Path(".lakehouse"), description="Folder of all state: lake, Kafka's log, checkpoints, logs.")
@@ -154,10 +160,20 @@ class Settings(BaseSettings):
         description="Columns of silver.events, with the smallest and largest share of events without a value.",
     )
     max_value_bytes: int = Field(1_048_576, ge=1, description="Largest record value that can be an event.")
+    max_text_chars: int = Field(
+        255, ge=1, le=255, description="Longest brand, category_code and user_session of an event, and name of a field."
+    )
+    max_extras: int = Field(
+        64, ge=0, le=256, description="How many unknown fields of an event are kept; it says if there were more."
+    )
+    max_extra_chars: int = Field(
+        1024, ge=1, le=4096, description="Of the value of an unknown field so many characters are kept."
+    )
 
     @field_validator("home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
+        _refuse_path(str(home))
         return Path(os.path.abspath(home.expanduser()))  # noqa: PTH100 (links stay as the user gave them)
 
     @field_validator("kafka_security_protocol")
@@ -191,6 +207,13 @@ class Settings(BaseSettings):
         if 86400 % sales_window_s:
             raise ValueError("must divide a day (86400 s), so that windows add up to hours and days")
         return sales_window_s
+
+    @field_validator("lake")
+    @classmethod
+    def _can_be_opened(cls, lake: str) -> str:
+        if "://" not in lake:
+            _refuse_path(str(Path(lake).absolute()))
+        return lake
 
     @field_validator("null_rate_bands")
     @classmethod
@@ -253,6 +276,17 @@ class Settings(BaseSettings):
         }
 
 
+def _refuse_path(path: str) -> None:
+    """Some programs that open files of a home or a lake take these characters for something else: delta-rs for parts of
+    a URL, Kafka a comma for the end of a folder's name.
+    """
+    if not path.isprintable():
+        raise ValueError("a path has no control characters, and is UTF-8")
+    found = "".join(sorted(set(path) & set("#%?[]|^\\,")))
+    if found:
+        raise ValueError(f"the path has {' '.join(found)}, which delta-rs or Kafka cannot open")
+
+
 def _bands(text: str) -> dict[str, tuple[float, float]]:
     bands = {}
     for part in filter(None, map(str.strip, text.split(","))):
@@ -266,10 +300,11 @@ def _bands(text: str) -> dict[str, tuple[float, float]]:
 def load_settings(**overrides: Any) -> Settings:
     """Settings from flags (those not None), environment and `.env`.
 
-    :raises SettingError: an unknown `LAKEHOUSE_*` name (the nearest known one is named), or a value out of range.
+    :raises SettingError: an unknown `LAKEHOUSE_*` name (the nearest known one is named), a value out of range, or a
+        `.env` that is not UTF-8.
     """
     drop_service_links(os.environ, PREFIX)
-    for source, names in (("the environment", list(os.environ)), (".env", _names_in_env_file(Path(".env")))):
+    for source, names in (("the environment", list(os.environ)), (".env", names_in(Path(".env")))):
         for name in names:
             _refuse_unknown(name, source)
     for name in overrides:
@@ -287,13 +322,6 @@ def load_settings(**overrides: Any) -> Settings:
             field.description or "" if field else "",
             "correct it in the environment, .env or the flag",
         ) from None
-
-
-def _names_in_env_file(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return [line.split("=", 1)[0].strip() for line in lines if "=" in line and not line.startswith("#")]
 
 
 def _refuse_unknown(name: str, source: str) -> None:

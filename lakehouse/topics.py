@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Protocol
+
+from confluent_kafka import KafkaError, KafkaException
 
 from lakehouse.producers import flush, make_producer
 from lakehouse.settings import Settings
 from lakehouse.tables import Table
+from lakehouse.visible import visible
 from lakehouse.wire import to_json, to_key
 
 _TIMEOUT_S = 60.0
+_LOG = logging.getLogger("lakehouse")
 
 Row = dict[str, Any]
 Key = tuple[Any, ...]
@@ -30,7 +35,9 @@ class Topics(Protocol):
 
 
 class GoldTopics:
-    """The topics of the tables that are PUBLISHED. What is published is delivered when the call returns."""
+    """The topics of the tables that are PUBLISHED. What is published is delivered when the call returns, but for rows
+    that are larger than Kafka takes: they are said in the log, and the audit finds them missing.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -63,17 +70,29 @@ class GoldTopics:
         while True:
             try:
                 self._producer.produce(topic, key=key, value=value, headers=headers, on_delivery=self._on_delivery)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                    raise
+                return self._set_aside(topic, key)
             except BufferError:  # a rebuild publishes more than the queue has room for
                 self._producer.poll(0.1)
             else:
                 self._producer.poll(0)
-                return
+                return None
 
     def _wait(self, topic: str) -> None:
         flush(self._producer, _TIMEOUT_S)
         if self._failed:
             raise RuntimeError(f"{topic}: {self._failed[0]}")
 
-    def _on_delivery(self, error: Any, _record: Any) -> None:
-        if error is not None:
+    def _on_delivery(self, error: Any, record: Any) -> None:
+        if error is None:
+            return
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            self._set_aside(record.topic(), record.key())
+        else:
             self._failed.append(str(error))
+
+    def _set_aside(self, topic: str, key: bytes) -> None:
+        """To send it again cannot help: the others go on."""
+        _LOG.error("%s: the row of %s is larger than a record may be, and is not published", topic, visible(repr(key)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -11,11 +12,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lakehouse.errors import LakehouseError
-from lakehouse.loopback import ask_directly
+from lakehouse.errors import InputError, LakehouseError
 from lakehouse.settings import Settings, load_settings
+from lakehouse.surroundings import ask_directly, speak_utf8, use_ours
 from operate.services.mlflow import missing_extra
 from operate.terminal import Terminal
+
+_UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
+_UNUSABLE |= {errno.ENOSPC, errno.EDQUOT}
+"""What a path is to blame for, and not we."""
 
 Command = Callable[[argparse.Namespace, Settings, Console], int]
 
@@ -28,13 +33,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest and not hasattr(given, "module"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     ask_directly(os.environ)
+    speak_utf8(os.environ)
     console = Terminal()
     try:
         settings = load_settings(home=given.home, lake=given.lake)
+        use_ours(os.environ, postgres_too=not settings.postgres_dsn.get_secret_value())
         command: Command = given.command
         return command(given, settings, console)
     except LakehouseError as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in _UNUSABLE or not error.filename:
+            raise
+        found = f"{os.fsdecode(error.filename)} cannot be used: {error.strerror}."
+        print(InputError(found, "a path that this user may use", "choose a home with LAKEHOUSE_HOME"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -29,6 +29,7 @@ _OURS = [
     "postgres",
     "run",
     "thrift",
+    "tmp",
 ]
 
 

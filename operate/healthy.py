@@ -18,7 +18,7 @@ import urllib.request
 from typing import Any
 
 from lakehouse.errors import LakehouseError, ServiceError
-from lakehouse.loopback import ask_directly
+from lakehouse.surroundings import ask_directly
 
 _ANSWER_S = 5.0
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from psycopg import sql
 from pyspark.sql.pandas.types import to_arrow_type
-from pyspark.sql.types import ArrayType, StringType, StructField
+from pyspark.sql.types import ArrayType, StructField
 
 from lakehouse.errors import ServiceError, TableError
 from lakehouse.kafka_access import for_librdkafka
@@ -115,11 +115,14 @@ def _compare(table: Table, version: int | None, settings: Settings, served: pa.T
 def _storable(field: StructField) -> str:
     """SQL for a column of gold as PostgreSQL can have it."""
     if isinstance(field.dataType, ArrayType):
-        kept = ", ".join(f"'{name}': e.{name}" for name in _compared(field))
+        kept = ", ".join(f"'{name}': {_text(f'e.{name}', kind)}" for name, kind in _compared(field).items())
         return f'list_transform("{field.name}", lambda e: {{{kept}}}) AS "{field.name}"'
-    if isinstance(field.dataType, StringType):
-        return f"""replace("{field.name}", chr(0), '\ufffd') AS "{field.name}\""""
-    return f'"{field.name}"'
+    quoted = f'"{field.name}"'
+    return f"{_text(quoted, _DUCK.get(field.dataType.typeName(), ''))} AS {quoted}"
+
+
+def _text(column: str, kind: str) -> str:
+    return f"replace({column}, chr(0), '\ufffd')" if kind == "VARCHAR" else column
 
 
 def _parsed(field: StructField) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -303,7 +306,27 @@ def only_run(settings: Settings, say: Say) -> Iterator[None]:
     with hold(settings.home / "run" / "up.lock", f"running in {settings.home}"):
         for name in end_leftovers(settings):
             say(f"ended {name}, which an earlier run had left behind")
+        with _temporary_folder(settings.home / "tmp"):
+            yield
+
+
+@contextmanager
+def _temporary_folder(folder: Path) -> Iterator[None]:
+    """Of this process and those that it starts. The system's may be too small, swept, or one where native libraries
+    cannot be run. What an earlier run has left there is removed.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    before, os.environ["TMPDIR"], tempfile.tempdir = os.environ.get("TMPDIR"), str(folder), None
+    try:
         yield
+    finally:
+        tempfile.tempdir = None
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -381,7 +404,7 @@ def running_stack(settings: Settings, say: Say, stop: Stop) -> Iterator[Stack]:
 
 
 def up(settings: Settings, say: Say) -> int:
-    """Runs the lakehouse until it is told to stop."""
+    """Runs the lakehouse until it is told to stop. Out: 1 if a program then ended otherwise than it was asked to."""
     stop = Stop().listen()
     with running_stack(settings, say, stop) as stack:
         say("starting Kafka, PostgreSQL and Spark")
@@ -396,4 +419,4 @@ def up(settings: Settings, say: Say) -> int:
         say("stopping: the batch in work is finished first; Ctrl-C again ends everything at once")
         stack.stop_pipeline()
     say("stopped")
-    return 0
+    return 1 if stack.supervisor.ended_otherwise else 0

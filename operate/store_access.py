@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
 from operate.services.postgres import BIN, PostgresServer
@@ -13,6 +15,6 @@ def how_to_connect(settings: Settings) -> list[str]:
         server, dsn = PostgresServer(settings), settings.postgres_dsn.get_secret_value()
         if dsn and dsn != server.dsn:
             return []
-        return [f'SQL: {BIN / "psql"} "{server.bi_dsn}"']
+        return ["SQL: " + shlex.join([str(BIN / "psql"), server.bi_dsn])]
     except ServiceError:
         return []

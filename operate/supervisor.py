@@ -70,6 +70,8 @@ class Supervisor:
     def __init__(self, settings: Settings, say: Say, stop: Stop | None = None) -> None:
         self._settings, self._say, self._stop = settings, say, stop or Stop()
         self._running: dict[str, _Running] = {}
+        self.ended_otherwise: list[str] = []
+        """Programs that were stopped, and whose exit code says that something was wrong then."""
 
     def start(self, program: Program) -> None:
         self._running[program.name] = _Running(program, _spawn(program), time.monotonic())
@@ -162,13 +164,22 @@ class Supervisor:
         def waiting(waited_s: float) -> None:
             self._say(f"waiting for {_with(program.called, left())}; {waited_s:.0f} s so far")
 
-        if not _end(running.process.pid, limit_s, running.process, program.stop_signal, waiting):
+        if _end(running.process.pid, limit_s, running.process, program.stop_signal, waiting):
+            self._judge_end(program, running.process.wait())
+        else:
             self._say(
                 f"{_with(program.called, left())} took too long and was ended; the next start goes on there. "
                 f"Its log: {program.log}"
             )
         del self._running[name]
         self._note()
+
+    def _judge_end(self, program: Program, code: int) -> None:
+        """A program that ends by itself may still not have done what it was asked to do last."""
+        # A JVM, and a shell, say 128 and the signal.
+        if code not in (0, -program.stop_signal, 128 + program.stop_signal):
+            self.ended_otherwise.append(program.name)
+            self._say(f"{program.called} ended with {_how(code)} instead of being through. Its log: {program.log}")
 
     def stop_all(self) -> None:
         """In the reverse order of their start."""
@@ -255,13 +266,12 @@ def _end(
     began_s = said_s = time.monotonic()
     while True:
         left_s = began_s + limit_s() - time.monotonic()
-        _, alive = psutil.wait_procs(family[:1], max(0.0, min(_LOOK_S, left_s)))
-        if not alive or left_s <= 0:
+        has_ended = _ends_within(max(0.0, min(_LOOK_S, left_s)), family[:1], child)
+        if has_ended or left_s <= 0:
             break
         if time.monotonic() - said_s >= _SAY_EVERY_S:
             said_s = time.monotonic()
             waiting(said_s - began_s)
-    has_ended = not alive
     # Its JVM goes with it; what does not after a moment, is killed.
     _, alive = psutil.wait_procs(family, 5.0 if has_ended else 0.0)
     for member in alive:
@@ -271,6 +281,15 @@ def _end(
     if child is not None:
         child.wait()
     return has_ended
+
+
+def _ends_within(limit_s: float, process: list[psutil.Process], child: subprocess.Popen[bytes] | None) -> bool:
+    """A child is asked by its own parent's means: psutil would take its exit code, which is given out once."""
+    if child is None:
+        return not psutil.wait_procs(process, limit_s)[1]
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(limit_s)
+    return child.returncode is not None
 
 
 def _with(title: str, left: str) -> str:

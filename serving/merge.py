@@ -120,7 +120,7 @@ def _without_nul(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nul(each) for each in value]
     if isinstance(value, dict):
-        return {name: _without_nul(each) for name, each in value.items()}
+        return {_storable(name): _without_nul(each) for name, each in value.items()}
     return value
 
 

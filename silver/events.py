@@ -39,7 +39,7 @@ def read_records(records: DataFrame, settings: Settings, schemas: Mapping[int, s
     :param schemas: those that Avro records may be read by, by their id in the registry; None: there are none.
     """
     in_fields = with_fields(records, settings, schemas or {})
-    with_reasons = with_values(in_fields).withColumn("reasons", reasons(settings))
+    with_reasons = with_values(in_fields, settings).withColumn("reasons", reasons(settings))
     with_hash = with_reasons.withColumn("content_hash", F.when(is_event(), content_hash()))
     own_id = F.when(is_event() & (F.col("own_id") != F.col("content_hash")), F.col("own_id"))
     ids = {

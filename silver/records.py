@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
+from typing import NamedTuple
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, MapType, StringType
 
 from lakehouse.framing import is_framed, schema_id
-from lakehouse.schemas import PRICE
+from lakehouse.schemas import CUT, PRICE
 from lakehouse.settings import Settings
 from silver import avro_values
 
@@ -29,16 +30,36 @@ FIELDS = (
 )
 OWN_ID = "event_id"
 """The field in which a producer may send an id of its own for the event."""
+LONGEST_OWN_ID = 256
 
-_TIME = (
-    r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d{1,9})?"
-    r"( ?UTC| ?GMT|Z|[+-]\d{2}:?\d{2})?$"
-)
+
+class _Bounds(NamedTuple):
+    """How many unknown fields are kept, and characters of a name and of a value."""
+
+    fields: int
+    name_chars: int
+    chars: int
+
+
+# What Spark reads as it is, and nearly all times are.
+_TIME = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d{1,9})?( ?UTC| ?GMT|Z|[+-]\d{2}(:?\d{2})?)?$"
+# ISO 8601 as PostgreSQL, Java, JavaScript, Go, Ruby, .NET and pandas write it; ingest/event_time.py reads the same.
+_DAY, _MINUTE = r"(?i)^(\d{4}-\d{2}-\d{2})[ T]", r"(\d{2}:\d{2})"
+_SECOND = r"(:\d{2})(?:[.,](\d{1,6})\d{0,93})?"
+_ZONE = r"(?: ?(?:UTC|GMT|Z|([+-]\d{2}(?::?\d{2})?)(?: [A-Z]{3,5})?)(?:\[[\w/+:-]{1,40}\])?)?$"
 # Bounded, as a number of a million digits, or with an exponent of ten, keeps a core busy for ever.
 # With at most 9 decimals and one digit of exponent, decimal(38,18) holds it exactly.
 _DECIMAL = r"^[+-]?(\d{1,20}\.?\d{0,9}|\.\d{1,9})([eE][+-]?\d)?$"
+# JSON's numbers with a point or an exponent come through a double. What was exact in it is up to 2^53; beyond, a whole
+# number may be another one by now, unless it is text with all its digits.
+_WHOLE_AS_DECIMAL = r"^[+-]?(\d{1,19}\.0{0,9}|\d(\.\d{1,15})?[eE]\+?\d{1,2})$"
+_EXACT_DOUBLES = 2**53
+NO_NUMBER = r'(?i)^"?[+-]?(nan|inf(inity)?)"?$'
+_NO_NUMBER_TOKEN = r'^"[+-]?(NaN|INF|Infinity)"$'
+"""NaN and the like where JSON has no quotes: they come with quotes, unlike a text of these letters."""
+
 _SPACE = " \t\r\n"
-_STRICT_JSON = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
+_JSON = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "true"}
 
 # Each step of these functions is a projection of its own where its result is used more than once: Spark then computes
 # it once, while inside one projection it would parse the JSON again for every use under a condition.
@@ -113,7 +134,7 @@ def _avro(schema_id: int) -> str:
 def _parsed(text: Column) -> Column:
     # Parsed alone, text after the object would pass unseen. As the first of two elements of an array it cannot.
     in_array = F.concat(F.lit("["), text, F.lit(",{}]"))
-    return F.from_json(in_array, ArrayType(MapType(StringType(), StringType())), _STRICT_JSON)
+    return F.from_json(in_array, ArrayType(MapType(StringType(), StringType())), _JSON)
 
 
 def _is_wrapped(first: Column) -> Column:
@@ -121,36 +142,43 @@ def _is_wrapped(first: Column) -> Column:
     return is_pair & F.array_contains(F.map_keys(first), "schema") & F.array_contains(F.map_keys(first), "payload")
 
 
-def with_values(records: DataFrame) -> DataFrame:
+def with_values(records: DataFrame, settings: Settings) -> DataFrame:
     """Adds the text of each of the nine fields as `<name>_text`, its typed value, `own_id`, and `extras`.
 
     In and out: one row per record with `fields`. event_at is UTC; price is USD. A value that cannot be read is null
-    while its text is not: that difference is what the rules look at.
+    while its text is not: that difference is what the rules look at. `extras` are cut to what the settings allow; then
+    `_cut` among them says what there was.
     """
-    texts, numbers, values = _reading()
+    bounds = _Bounds(settings.max_extras, settings.max_text_chars, settings.max_extra_chars)
+    texts, numbers, values = _reading(bounds)
     return records.withColumns(texts).withColumns(numbers).withColumns(values).drop("unknown", *numbers)
 
 
-@cache
-def _reading() -> tuple[Columns, Columns, Columns]:
+@lru_cache(maxsize=16)
+def _reading(bounds: _Bounds) -> tuple[Columns, Columns, Columns]:
     known = (*FIELDS, OWN_ID)
     exact = F.col("exact_price")
     return (
         {f"{name}_text": _field(name) for name in FIELDS}
+        | {
+            f"{name}_text": _unless(_field(name), _NO_NUMBER_TOKEN)
+            for name in ("category_code", "brand", "user_session")
+        }
+        | {"category_id_text": _unless(_field("category_id"), NO_NUMBER)}
         | {"unknown": F.array_except(F.map_keys("fields"), F.array(*map(F.lit, known)))},
         {"exact_price": _decimal(F.col("price_text"))},
         {
             "event_at": _timestamp(F.col("event_time_text")),
             "event_type": F.col("event_type_text"),
-            "product_id": F.col("product_id_text").try_cast("bigint"),
-            "category_id": F.col("category_id_text").try_cast("bigint"),
-            "category_code": _composed(F.col("category_code_text")),
-            "brand": _composed(F.col("brand_text")),
+            "product_id": _whole(F.col("product_id_text")),
+            "category_id": _whole(F.col("category_id_text")),
+            "category_code": _composed(F.col("category_code_text"), bounds.name_chars),
+            "brand": _composed(F.col("brand_text"), bounds.name_chars),
             "price": F.when(exact.try_cast(PRICE) == exact, exact).cast(PRICE),
-            "user_id": F.col("user_id_text").try_cast("bigint"),
-            "user_session": _composed(F.col("user_session_text")),
-            "own_id": _composed(_field(OWN_ID)),
-            "extras": F.when(F.size("unknown") > 0, F.map_filter("fields", lambda name, _: ~name.isin(*known))),
+            "user_id": _whole(F.col("user_id_text")),
+            "user_session": _composed(F.col("user_session_text"), bounds.name_chars),
+            "own_id": _composed(_field(OWN_ID), LONGEST_OWN_ID),
+            "extras": F.when(F.size("unknown") > 0, _bounded(known, bounds)),
         },
     )
 
@@ -159,15 +187,55 @@ def _field(name: str) -> Column:
     return F.nullif(F.trim(F.try_element_at("fields", F.lit(name)), F.lit(_SPACE)), F.lit(""))
 
 
+def _unless(text: Column, pattern: str) -> Column:
+    return F.when(~text.rlike(pattern), text)
+
+
+def _bounded(known: tuple[str, ...], bounds: _Bounds) -> Column:
+    """The unknown fields, cut to the bounds. A field is not known by a part of its name: one with a long name goes."""
+    unknown = F.map_filter("fields", lambda name, _: ~name.isin(*known))
+    is_small = (
+        (F.size("unknown") <= bounds.fields)
+        & F.forall("unknown", lambda name: F.char_length(name) <= bounds.name_chars)
+        & F.forall(F.map_values(unknown), lambda value: F.coalesce(F.char_length(value), F.lit(0)) <= bounds.chars)
+    )
+    names = F.filter("unknown", lambda name: (F.char_length(name) <= bounds.name_chars) & (name != CUT))
+    kept = F.map_filter(unknown, lambda name, _: F.array_contains(F.slice(names, 1, bounds.fields), name))
+    shortened = F.transform_values(kept, lambda _, value: F.left(value, F.lit(bounds.chars)))
+    there_was = F.concat(F.size("unknown").cast("string"), F.lit(" fields in "), F.col("size_bytes").cast("string"))
+    mark = F.create_map(F.lit(CUT), F.concat(there_was, F.lit(" bytes")))
+    # Names that are there twice cannot be put together. Such a record is refused.
+    is_map = F.size(F.array_distinct(F.map_keys("fields"))) == F.size("fields")
+    return F.when(is_small, unknown).when(is_map, F.map_concat(shortened, mark))
+
+
 def _timestamp(text: Column) -> Column:
-    return F.when(text.rlike(_TIME), text.try_cast("timestamp"))
+    with_seconds, with_minutes = _DAY + _MINUTE + _SECOND + _ZONE, _DAY + _MINUTE + _ZONE
+    written_out = (
+        F.when(text.rlike(_TIME), text)
+        # A digit more is a fraction, and none less of one.
+        .when(text.rlike(with_seconds), F.regexp_replace(text, with_seconds, "$1 $2$3.$40$5"))
+        .when(text.rlike(with_minutes), F.regexp_replace(text, with_minutes, "$1 $2:00$3"))
+    )
+    return written_out.try_cast("timestamp")
+
+
+def _whole(text: Column) -> Column:
+    exact = text.try_cast("decimal(38,18)")
+    is_exact = (F.abs(exact) < _EXACT_DOUBLES) | text.rlike(r"\.0*$")
+    number = exact.try_cast("bigint")
+    as_decimal = F.when(text.rlike(_WHOLE_AS_DECIMAL) & is_exact & (number == exact), number)
+    return F.coalesce(text.try_cast("bigint"), as_decimal)
 
 
 def _decimal(text: Column) -> Column:
     return F.when(text.rlike(_DECIMAL), text.try_cast("decimal(38,18)"))
 
 
-def _composed(text: Column) -> Column:
-    """Unicode form NFC. Spark has no such function, but carries ICU; plain ASCII, nearly all text, skips the call."""
+def _composed(text: Column, longest: int) -> Column:
+    """Unicode form NFC. Spark has no such function, but carries ICU; plain ASCII, nearly all text, skips the call, and
+    so does what is longer than a rule allows: ICU takes a time that grows with the square of the length.
+    """
     composed = F.reflect(F.lit("com.ibm.icu.text.Normalizer"), F.lit("compose"), text, F.lit(False))
-    return F.when(F.octet_length(text) > F.char_length(text), composed).otherwise(text)
+    length = F.char_length(text)
+    return F.when((F.octet_length(text) > length) & (length <= longest), composed).otherwise(text)

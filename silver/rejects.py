@@ -11,11 +11,17 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from lakehouse.settings import Settings
+from silver.records import LONGEST_OWN_ID, NO_NUMBER
 
-LONGEST_OWN_ID = 256
 CONFLICT = "conflict"
 NO_SCHEMA = ("unknown_schema", "no_registry")
 """The rules that an Avro record breaks whose schema we do not have."""
+_NO_INTEGER = "{} is not an integer of 64 bits, or is a decimal from 2^53 on: send it as an integer or as text."
+NEEDED = ("event_time", "event_type", "product_id", "price", "user_id")
+TEXTS = ("category_code", "brand", "user_session")
+_AT_24 = r"^\d{4}-\d{2}-\d{2}[ Tt]24:"
+_AT_60 = r"^\d{4}-\d{2}-\d{2}[ Tt]\d{2}:\d{2}:60"
+_NO_MOMENT = f"{NO_NUMBER}|{_AT_24}|{_AT_60}"
 EVENT_TYPES = ("view", "cart", "remove_from_cart", "purchase")
 
 
@@ -26,6 +32,10 @@ class Rule:
     name: str
     sentence: str
     is_broken: Callable[[Settings], Column]
+
+
+def _or(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _is_object(broken: Callable[[Settings], Column]) -> Callable[[Settings], Column]:
@@ -45,11 +55,12 @@ def _missing(name: str) -> Rule:
     )
 
 
-def _bad(name: str, column: str, sentence: str) -> Rule:
+def _bad(name: str, column: str, sentence: str, unless: str = NO_NUMBER) -> Rule:
+    """:param unless: texts for which there is a rule of their own."""
     return Rule(
         f"bad_{name}",
         sentence,
-        lambda _: F.col(f"{name}_text").isNotNull() & F.col(column).isNull(),
+        lambda _: ~F.col(f"{name}_text").rlike(unless) & F.col(column).isNull(),
     )
 
 
@@ -107,7 +118,17 @@ RULES = (
         _is_object(lambda _: F.size(F.array_distinct(F.map_keys("fields"))) < F.size(F.map_keys("fields"))),
     ),
     _missing("event_time"),
-    _bad("event_time", "event_at", "event_time is no time such as 2019-10-01 00:00:00 UTC or ISO 8601."),
+    _bad("event_time", "event_at", "event_time is no time such as 2019-10-01 00:00:00 UTC or ISO 8601.", _NO_MOMENT),
+    Rule(
+        "event_time_24_00",
+        "event_time is at 24:00: write 00:00 of the next day.",
+        lambda _: F.col("event_time_text").rlike(_AT_24) & F.col("event_at").isNull(),
+    ),
+    Rule(
+        "event_time_leap_second",
+        "event_time is in a leap second, which UTC's clocks here do not have: write second 59.",
+        lambda _: F.col("event_time_text").rlike(_AT_60) & F.col("event_at").isNull(),
+    ),
     Rule("event_time_before_2015", "event_time is before 2015.", lambda _: F.year("event_at") < 2015),
     Rule(
         "event_time_in_future",
@@ -120,15 +141,28 @@ RULES = (
     Rule(
         "unknown_event_type",
         f"event_type is none of {', '.join(EVENT_TYPES)}.",
-        lambda _: ~F.col("event_type").isin(*EVENT_TYPES),
+        lambda _: ~F.col("event_type").isin(*EVENT_TYPES) & ~F.col("event_type").rlike(NO_NUMBER),
     ),
     _missing("product_id"),
-    _bad("product_id", "product_id", "product_id is not an integer of 64 bits."),
-    _bad("category_id", "category_id", "category_id is not an integer of 64 bits."),
+    _bad("product_id", "product_id", _NO_INTEGER.format("product_id")),
+    _bad("category_id", "category_id", _NO_INTEGER.format("category_id")),
     _missing("price"),
     _bad("price", "price", "price is not a number below 100 million with at most two decimals."),
     _missing("user_id"),
-    _bad("user_id", "user_id", "user_id is not an integer of 64 bits."),
+    _bad("user_id", "user_id", _NO_INTEGER.format("user_id")),
+    Rule(
+        "not_a_number",
+        f"{_or(NEEDED)} is NaN or Infinity, which is no value: fill it in, or leave the event out.",
+        lambda _: functools.reduce(operator.or_, (F.col(f"{name}_text").rlike(NO_NUMBER) for name in NEEDED)),
+    ),
+    Rule(
+        "too_long",
+        f"{_or(TEXTS)} is longer than the setting max_text_chars.",
+        lambda settings: functools.reduce(
+            operator.or_,
+            (F.coalesce(F.char_length(f"{name}_text"), F.lit(0)) > settings.max_text_chars for name in TEXTS),
+        ),
+    ),
     Rule(
         "bad_event_id",
         f"event_id, the producer's own, is longer than {LONGEST_OWN_ID} characters.",

@@ -17,3 +17,4 @@ PYSPARK_DRIVER_PYTHON=${PYSPARK_DRIVER_PYTHON:-"@PYTHON@"}
 
 # Where log4j2.properties writes. The launcher becomes the JVM by `exec`, so $$ is the JVM's process id.
 SPARK_LOG_FILE=${LAKEHOUSE_LOG_FILE:-${SPARK_LOG_FILE:-${LAKEHOUSE_HOME:-.lakehouse}/logs/spark-$$.log}}
+SPARK_LOG_PATTERN=${SPARK_LOG_FILE//%/%%}

@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -120,7 +121,10 @@ class KafkaBroker:
     def _java(self, *arguments: str) -> list[str]:
         # C1 code and the serial collector keep an idle broker near 200 MB and out of the way of the other processes.
         options = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-        options += [f"-Dlog4j2.configurationFile={LOG4J}", f"-Dkafka.log.file={self.log}"]
+        options += [f"-Djava.io.tmpdir={tempfile.gettempdir()}"]
+        log = str(self.log)
+        options += [f"-Dlog4j2.configurationFile={LOG4J}", f"-Dkafka.log.file={log}"]
+        options += ["-Dkafka.log.pattern=" + log.replace("%", "%%")]
         return [str(java.java_home() / "bin" / "java"), "-cp", jars.class_path("kafka"), *options, *arguments]
 
     def _write_properties(self, data: Path, chosen: dict[str, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 from lakehouse.settings import Settings
@@ -62,4 +63,10 @@ def server_properties(settings: Settings, data: Path, client: int, controller: i
         "num.io.threads": 4,
         "background.threads": 2,
     }
-    return "".join(f"{name}={value}\n" for name, value in values.items())
+    return "".join(f"{name}={_escaped(str(value))}\n" for name, value in values.items())
+
+
+def _escaped(value: str) -> str:
+    """As Java reads it: in Latin-1, and a backslash is the beginning of an escape."""
+    units = struct.unpack(f">{len(value.encode('utf-16-be')) // 2}H", value.encode("utf-16-be"))
+    return "".join(chr(unit) if 32 <= unit < 127 and unit != 92 else f"\\u{unit:04x}" for unit in units)

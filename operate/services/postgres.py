@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
@@ -150,7 +152,8 @@ class PostgresServer:
         """A file as libpq reads it: host:port:database:user:password."""
         path = self._passwords(role)
         password = _password(path) if path.is_file() else self._first_password(role)
-        _write_secret(path, f"{ports.LOOPBACK}:{port}:*:{role}:{password}")
+        escaped = password.replace("\\", r"\\").replace(":", r"\:")
+        _write_secret(path, f"{ports.LOOPBACK}:{port}:*:{role}:{escaped}")
 
     def _first_password(self, role: str) -> str:
         given = self._settings.bi_password.get_secret_value() if role == BI else ""
@@ -161,14 +164,15 @@ class PostgresServer:
         if not path.is_file():
             raise ServiceError(f"No PostgreSQL in {self.folder} yet.", "", "start it with `lakehouse up`")
         port = path.read_text(encoding="utf-8").split(":")[1]
-        return f"host={ports.LOOPBACK} port={port} dbname={database} user={role} passfile={path}"
+        return make_conninfo(host=ports.LOOPBACK, port=port, dbname=database, user=role, passfile=str(path))
 
 
 _ELSEWHERE = "run as an ordinary user, or name a server in LAKEHOUSE_POSTGRES_DSN"
 
 
 def _password(path: Path) -> str:
-    return path.read_text(encoding="utf-8").strip().split(":")[-1]
+    escaped = path.read_text(encoding="utf-8").removesuffix("\n").split(":", 4)[4]
+    return re.sub(r"\\(.)", r"\1", escaped)
 
 
 def _write_secret(path: Path, text: str) -> None:

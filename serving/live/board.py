@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from lakehouse.wire import plain
+from serving.live.browser_json import to_json
 
 
 class Board:
@@ -20,7 +20,7 @@ class Board:
 
     def put(self, panels: Mapping[str, Any]) -> None:
         """Replaces these panels; readers get them together. Those that are as they were are no news."""
-        texts = {name: json.dumps(panel, default=plain, separators=(",", ":")) for name, panel in panels.items()}
+        texts = {name: to_json(panel) for name, panel in panels.items()}
         news = {name: text for name, text in texts.items() if self._panels.get(name, (0, ""))[1] != text}
         if not news:
             return

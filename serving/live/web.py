@@ -23,9 +23,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lakehouse.wire import plain
 from serving.live import questions
 from serving.live.board import Board
+from serving.live.browser_json import to_json
 from serving.live.follow import connect
 
 PAGE = Path(__file__).with_name("page")
@@ -33,8 +33,8 @@ MOST_BROWSERS = 500
 
 _PING_S = 10
 _QUESTIONS_AT_ONCE = 3
-_PRODUCT_ID = re.compile(r"[0-9]{1,19}")
-_LARGEST_ID = 2**63 - 1
+_PRODUCT_ID = re.compile(r"-?[0-9]{1,19}")
+_IDS = range(-(2**63), 2**63)
 
 # Nothing from elsewhere, no script or style in the page's text, in nobody's frame.
 _HEADERS = {
@@ -139,8 +139,8 @@ class _Guarded:
 def _product_id(text: str) -> int | None:
     """None: no product can have that for a number."""
     product_id = int(text) if _PRODUCT_ID.fullmatch(text) else None
-    return None if product_id is None or product_id > _LARGEST_ID else product_id
+    return product_id if product_id in _IDS else None
 
 
 def _json(value: Any) -> Response:
-    return Response(json.dumps(value, default=plain), media_type="application/json")
+    return Response(to_json(value), media_type="application/json")

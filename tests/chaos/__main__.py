@@ -142,6 +142,8 @@ def _compared(stage: Stage, sendings: Sequence[Sending]) -> Iterator[Check]:
     refused = len(stage.feed.refused)
     yield check("feed: all acknowledged", not refused, acknowledged=stage.feed.acknowledged, refused=refused)
     stage.stack.stop_pipeline(Stop())  # however slow the machine is: this is about what is in the tables
+    otherwise = stage.stack.supervisor.ended_otherwise
+    yield check("programs: all ended as they were asked to", not otherwise, otherwise=", ".join(otherwise) or "none")
     for name in _KEPT:
         end = tail(stage.settings.logs / f"{name}.log", 1)
         yield check(f"{name}: took in what was left", end.endswith(f"{name}: stopped"), log_ends_with=end)

@@ -20,6 +20,8 @@ from operate.supervisor import Say
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+ODD_HOME = 'Jürgen\'s "home": (1) {y} $HOME & Söhne; *~!@+=<家>'
+"""A folder as people name theirs, and with what shells, URLs, JSON and connection strings have a meaning for."""
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from ingest.generate import history
 from ingest.shape import StoreShape
 from lakehouse.settings import Settings
 from lakehouse.tables import BRONZE_SCHEMAS, GOLD_MODEL_DRIFT, TABLES
-from tests.services.runs import BIN, ask
+from tests.services.runs import BIN, ODD_HOME, ask
 
 ROWS = 20_000
 
@@ -40,12 +40,12 @@ def test_a_generated_demo_shows_a_store(tmp_path: Path) -> None:
 # Two minutes: it starts Kafka once and three Sparks, twice.
 @pytest.mark.long
 def test_a_demo_that_is_interrupted_goes_on_and_one_that_is_wiped_is_gone(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+    home = tmp_path / ODD_HOME
     rows = _csv_files(tmp_path / "input")
     with (tmp_path / "first.log").open("wb") as log:
         first = subprocess.Popen(
             [str(BIN / "lakehouse"), "demo", "--files", str(tmp_path / "input")],
-            env=os.environ | {"LAKEHOUSE_HOME": str(home)},
+            env=os.environ | {"LAKEHOUSE_HOME": str(home), "LC_ALL": "C"},
             stdout=log,
             stderr=subprocess.STDOUT,
         )

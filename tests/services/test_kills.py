@@ -23,7 +23,7 @@ from ingest.shape import StoreShape
 from lakehouse.pulse import read_pulse
 from lakehouse.settings import Settings
 from operate.stack import Stack
-from tests.services.runs import ask, assert_promises, running, wait_until_read
+from tests.services.runs import ODD_HOME, ask, assert_promises, running, wait_until_read
 
 SEED = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(10**6)))
 KILLS = 1
@@ -34,7 +34,7 @@ def test_rows_after_kills_are_those_of_a_plain_calculation(tmp_path: Path) -> No
     print(f"seed {SEED}: CHAOS_SEED={SEED} repeats it")
     chance = random.Random(SEED)
     input_ = _input()
-    settings = Settings(home=tmp_path / "home", topic_partitions=3, max_batch_rows=2_000)
+    settings = Settings(home=tmp_path / ODD_HOME, topic_partitions=3, max_batch_rows=2_000)
     with running(settings, with_rounds=False) as stack:
         producer = EventProducer(stack.settings)
         size = len(input_) // (KILLS + 1) + 1

@@ -106,6 +106,20 @@ def test_what_is_no_row_is_set_aside_and_stops_nothing(
     assert bytes(kept) == value and reason in why
 
 
+def test_a_row_that_is_larger_than_a_record_may_be_is_said_and_stops_nothing(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    topics = GoldTopics(settings)
+    topics.publish(GOLD_PRODUCTS, [product(1, "a"), product(2, "b" * 9_000_000), product(3, "c")])
+    topics.publish(GOLD_PRODUCTS, [product(4, "d")])
+    assert [record.message for record in caplog.records] == [
+        f"{GOLD_PRODUCTS.topic(settings)}: the row of b'2' is larger than a record may be, and is not published"
+    ]
+    with serving(settings):
+        wait_until_served(settings)
+    assert sorted(ask(settings, "SELECT product_id FROM gold.products")) == [(1,), (3,), (4,)]
+
+
 def test_a_topic_that_is_made_anew_is_read_from_its_beginning(settings: Settings) -> None:
     GoldTopics(settings).publish(GOLD_CUSTOMER_VALUE, [customer(number, 9) for number in range(5)])
     with serving(settings):

@@ -115,6 +115,20 @@ def test_a_product_is_as_its_newest_event_shows_it_nulls_included(spark: SparkSe
     assert product["brand"] is None and product["last_event_at"].day == 3
 
 
+def test_an_order_of_lines_with_much_beside_them_is_a_record_that_a_topic_takes(
+    spark: SparkSession, settings: Settings
+) -> None:
+    """Ten lines of 0.9 MB each were more than one record may have, and no slower table went on."""
+    much = {f"note {number}": "é" * 900 for number in range(64)}
+    values = [purchase(event_id=str(number), product_id=number, **much) for number in range(300)]
+    some = purchase(event_id="small", product_id=5, coupon="B")
+    (order,) = whole(BY_TABLE[GOLD_ORDERS], silver(spark, settings, [*values, some])).toArrow().to_pylist()
+    lines = {line["event_id"]: json.loads(line["extras"]) for line in order["lines"]}
+    assert (len(lines), order["units"], order["revenue"]) == (301, 301, 301 * Decimal("2.62"))
+    assert lines["small"] == {"coupon": "B"} and lines["7"] == {"_cut": "64 fields, see silver.events"}
+    assert len(to_json(order | {"revision": 1})) < 100_000
+
+
 def test_only_other_facts_make_a_revision(spark: SparkSession, settings: Settings) -> None:
     def products(*prices: str) -> DataFrame:
         values = [event(product_id=number, brand=None, price=price) for number, price in enumerate(prices)]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ingest import csv_rows as module
 from ingest.csv_records import csv_records
-from ingest.csv_rows import CsvRow, copy_bytes, open_csv
+from ingest.csv_rows import FEW_BROKEN_ROWS, CsvRow, copy_bytes, open_csv
 from ingest.event_batch import COLUMNS
 from lakehouse.errors import InputError
 
@@ -59,6 +59,81 @@ def test_a_header_a_mark_and_empty_lines_are_not_rows(file, start: bytes) -> Non
 def test_columns_go_by_the_header(file) -> None:
     backwards = [b",".join(reversed(line.strip().split(b","))) + b"\n" for line in (HEADER, ROW)]
     assert events(file(*backwards)) == [TEXT]
+
+
+def in_shape(names: list[str], fields: list[str], separator: str = ",", end: str = "\n", times: int = 3) -> bytes:
+    return end.join([separator.join(names), *[separator.join(fields)] * times, ""]).encode()
+
+
+VALUES = list(TEXT.values())
+NAMES = list(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("content", "more"),
+    [
+        # Names in other cases, with spaces and quotes; the order is the file's own.
+        (in_shape([name.title() for name in NAMES], VALUES), {}),
+        (in_shape([f' "{name.upper()}" '.strip() for name in NAMES], VALUES), {}),
+        (in_shape([name.replace("_", " ") for name in NAMES], VALUES), {}),
+        (in_shape([f" {name} " for name in NAMES], VALUES), {}),
+        (in_shape([*NAMES[3:], *NAMES[:3]], [*VALUES[3:], *VALUES[:3]]), {}),
+        # More columns and fewer.
+        (in_shape(["", *NAMES], ["0", *VALUES]), {}),
+        (in_shape([*NAMES, ""], [*VALUES, ""]), {}),
+        (in_shape(["", *NAMES, "Rabatt %s"], ["0", *VALUES, "a, b".replace(",", ";")]), {"Rabatt %s": "a; b"}),
+        (in_shape([*NAMES, "event_id"], [*VALUES, "own-1"]), {"event_id": "own-1"}),
+        (in_shape([*NAMES, 'a ""quoted"" name'], [*VALUES, "é"]), {'a ""quoted"" name': "é"}),
+        # Separators, the comma then being no more than a letter.
+        *((in_shape(NAMES, [*VALUES[:5], "r,b", *VALUES[6:]], each), {"brand": "r,b"}) for each in ";\t|"),
+        # Ends of lines.
+        *((in_shape(NAMES, VALUES, end=end), {}) for end in ("\r\n", "\r")),
+        (in_shape(NAMES, VALUES, ";", "\r"), {}),
+        (in_shape(NAMES, VALUES, end="\r").removesuffix(b"\r"), {}),
+        (b"\xef\xbb\xbf" + in_shape(NAMES, VALUES, "\t", "\r\n"), {}),
+        # Without a header: nine columns, whatever is between them.
+        *((in_shape(VALUES, VALUES, each, times=2), {}) for each in ",;\t|"),
+    ],
+)
+def test_columns_are_found_in_every_shape(file, content: bytes, more: dict[str, str]) -> None:
+    for packed in (content, gzip.compress(content)):
+        path = file(packed)
+        assert events(path) == [TEXT | more] * 3
+        rows = csv_rows(path)
+        assert csv_rows(path, rows[0].next_byte, rows[0].next_line) == rows[1:]
+
+
+def test_a_column_that_is_not_there_has_no_value(file) -> None:
+    names, values = [*NAMES[:4], *NAMES[5:]], [*VALUES[:4], *VALUES[5:]]
+    assert events(file(in_shape(names, values))) == [dict(zip(names, values, strict=True))] * 3
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (in_shape(NAMES[:-2], VALUES[:-2]), r"its header lacks user_id: 'event_time,"),
+        (in_shape(["event_time", "event_type", "sku"], ["a", "b", "c"]), "lacks product_id, price, user_id"),
+        (in_shape([*NAMES, "Brand"], [*VALUES, "x"]), "its header names brand twice"),
+        (in_shape([*NAMES, "x", "x"], [*VALUES, "1", "2"]), "its header names x twice"),
+        (in_shape(["Zeit", "Art", "Artikel", "Preis", "Kunde"], VALUES[:5]), "a header that names none of our columns"),
+        (in_shape(NAMES, VALUES).decode().encode("utf-16"), "this is UTF-16: save it as UTF-8"),
+        (in_shape(NAMES, VALUES).decode().encode("utf-16-be"), "a zero byte at byte 0"),
+        (HEADER + ROW.replace(b"r.b-x", b"\xe9") * 3, "3 of the first 3 rows cannot be read; line 2: not UTF-8"),
+        (HEADER + ROW * 80 + ROW.replace(b"r.b-x", b"\xe9") * 11, "11 of the first 91 rows cannot be read; line 82"),
+        (HEADER + ROW[30:], "its only row cannot be read; line 2"),
+        (HEADER + b"hello\n" * 5000, r"1000 of the first 1000 rows .*: 1 columns instead of 9"),
+    ],
+)
+def test_a_file_that_is_not_ours_is_refused_as_a_file(file, content: bytes, reason: str) -> None:
+    path = file(content)
+    with pytest.raises(InputError, match=f"^events\\.csv: .*{reason}"), open_csv(path):
+        pass
+
+
+def test_a_few_broken_rows_are_broken_alone(file) -> None:
+    bad = ROW.replace(b"r.b-x", b"\xe9")
+    for good, broken in ((1, 10), (100, 11), (900, 90)):
+        assert len(events(file(HEADER, ROW * good, bad * broken))) == good
 
 
 def test_empty_text_stays_empty_text(file) -> None:
@@ -160,7 +235,8 @@ def test_a_row_of_any_length_costs_bounded_memory_and_can_be_copied(file, monkey
                 b"\xff\n",
                 ROW[:-1] + b"\r\n",
             ]
-        )
+        ),
+        max_size=FEW_BROKEN_ROWS // 2,  # `"a` and the row behind it
     ),
     header=st.sampled_from([b"", HEADER, b"\xef\xbb\xbf" + HEADER]),
     cut=st.integers(0, 30),
@@ -169,6 +245,7 @@ def test_no_byte_is_lost_and_reading_can_go_on_after_any_row(
     tmp_path_factory, lines: list[bytes], header: bytes, cut: int
 ) -> None:
     path = tmp_path_factory.mktemp("csv") / "events.csv"
+    lines = [ROW, *lines]  # the file is ours
     path.write_bytes(header + b"".join(lines))
     rows = csv_rows(path)
     assert b"".join(row.raw for row in rows) == b"".join(line for line in lines if line != b"\n")
@@ -181,8 +258,8 @@ def test_no_byte_is_lost_and_reading_can_go_on_after_any_row(
 def test_any_text_that_a_csv_writer_writes_comes_back(tmp_path_factory, text: list[str]) -> None:
     path = tmp_path_factory.mktemp("csv") / "events.csv"
     with path.open("w", encoding="utf-8", newline="") as out:
-        csv.writer(out).writerow(text)
-    if "\0" not in "".join(text) and path.stat().st_size > 10:
+        csv.writer(out).writerows([COLUMNS, text])
+    if "\0" not in "".join(text):
         expected = dict(zip(COLUMNS, text, strict=True))
         assert events(path) == [expected]
 

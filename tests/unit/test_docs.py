@@ -13,6 +13,7 @@ from lakehouse.schemas import is_volatile
 from lakehouse.settings import PREFIX, Settings
 from lakehouse.tables import TABLES
 from operate.cli import command_names
+from silver.rejects import CONFLICTING_ID, RULES
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,6 +32,12 @@ def test_every_setting_is_documented_with_its_default() -> None:
     for name, field in Settings.model_fields.items():
         default = f"`{field.default}`" if str(field.default) else ""
         assert f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |" in README
+
+
+def test_every_rule_is_documented_with_its_sentence() -> None:
+    page = (ROOT / "docs" / "input.md").read_text(encoding="utf-8")
+    rules = [f"| `{rule.name}` | {rule.sentence} |" for rule in (*RULES, CONFLICTING_ID)]
+    assert page.split("|---|---|\n")[-1].splitlines() == rules
 
 
 def test_no_setting_is_documented_that_does_not_exist() -> None:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from serving.live.board import Board
+from serving.live.browser_json import to_json
 
 
 def test_a_reader_gets_all_panels_and_then_what_is_new() -> None:
@@ -27,6 +28,21 @@ def test_a_reader_gets_all_panels_and_then_what_is_new() -> None:
         return told
 
     assert asyncio.run(read()) == [{"a": 1, "b": ["2.50", "2026-01-02T00:00:00Z"]}, {"a": 2}]
+
+
+def test_ids_beyond_what_a_browser_can_count_are_texts_as_all_ids_are() -> None:
+    carts = [{"user_id": 1515915625519380411, "items": ({"product_id": 2**53 + 1}, {"product_id": -7}), "units": 2}]
+    told = json.loads(to_json({"carts": carts, "product_id": None}))
+    assert told == {
+        "carts": [
+            {
+                "user_id": "1515915625519380411",
+                "items": [{"product_id": "9007199254740993"}, {"product_id": "-7"}],
+                "units": 2,
+            }
+        ],
+        "product_id": None,
+    }
 
 
 def test_a_slow_reader_misses_what_was_replaced_and_gets_the_newest() -> None:

@@ -23,6 +23,11 @@ def test_nul_is_replaced_and_a_backslash_before_u0000_is_not() -> None:
     assert read.row == r'{"brand": "a\ufffdb", "code": "c\\u0000", "revision": 1}'
 
 
+def test_nul_in_the_name_of_a_field_is_replaced_at_any_depth() -> None:
+    read = read_record(PLACE, 0, b"k", rb'{"lines":[{"extras":{"cou\u0000pon":"B"}}],"revision":1}', {})
+    assert read.row == r'{"lines": [{"extras": {"cou\ufffdpon": "B"}}], "revision": 1}'
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [(None, b'{"revision":1}'), (b"k", b"{"), (b"k", b'{"revision":"1"}'), (b"\xff", b'{"revision":1}')],

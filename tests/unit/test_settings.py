@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,57 @@ def test_an_unknown_name_in_the_env_file_is_refused_and_the_file_is_named() -> N
 def test_the_env_file_is_read_and_what_is_not_ours_in_it_is_left_alone() -> None:
     Path(".env").write_text("# LAKEHOUSE_NOT_A_SETTING=1\n\nPATH_OF_SOMEONE=x\nLAKEHOUSE_TRIGGER_MS=5\n")
     assert load_settings().trigger_ms == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("# Grüße\nLAKEHOUSE_TRIGGER_MS=5\n".encode("latin-1"), "Latin-1 or the like: line 1"),
+        (b"A=1\n# caf\xe9\nLAKEHOUSE_TRIGGER_MS=5\n", "line 2"),
+        ("LAKEHOUSE_TRIGGER_MS=5\n".encode("utf-16"), "UTF-16"),
+        (codecs.BOM_UTF16_BE + "LAKEHOUSE_TRIGGER_MS=5\n".encode("utf-16-be"), "UTF-16"),
+        ("LAKEHOUSE_TRIGGER_MS=5\n".encode("utf-16-le"), "UTF-16 without its mark"),
+        ("LAKEHOUSE_TRIGGER_MS=5\n".encode("utf-32"), "UTF-32"),
+        ("LAKEHOUSE_TRIGGER_MS=5 # ä\n".encode("cp437"), "line 1"),
+    ],
+)
+def test_an_env_file_in_another_encoding_is_refused_and_both_are_named(content: bytes, found: str) -> None:
+    Path(".env").write_bytes(content)
+    with pytest.raises(SettingError, match=rf"^\.env is in another encoding \(.*{found}.*\)(.|\n)*UTF-8"):
+        load_settings()
+
+
+@pytest.mark.parametrize("line", ["{}=5", "export {}=5", "  {} = '5' # five", 'export {}="5"', "A='x\ny'\n{}=5"])
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_names_in_the_env_file_are_checked_as_they_are_read(line: str, mark: bytes, end: str) -> None:
+    def write(name: str) -> None:
+        Path(".env").write_bytes(mark + (line.format(name) + "\n# größer\n").replace("\n", end).encode())
+
+    write("LAKEHOUSE_TRIGGER_MS")
+    assert load_settings().trigger_ms == 5
+    write("LAKEHOUSE_TRIGER_MS")
+    with pytest.raises(SettingError, match=r"LAKEHOUSE_TRIGER_MS in \.env(.|\n)*LAKEHOUSE_TRIGGER_MS"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("a\nb", "control characters"),
+        ("\x1b[31m", "control characters"),
+        ("bad-\udcff", "is UTF-8"),
+        *(
+            (f"a{each}b", f"the path has {re.escape(each)}, which delta-rs or Kafka cannot open")
+            for each in "#%?[]|^\\,"
+        ),
+    ],
+)
+def test_a_home_or_a_lake_that_cannot_be_opened_is_refused(path: str, why: str) -> None:
+    for place in ({"home": Path(path)}, {"lake": path}):
+        with pytest.raises(SettingError, match=why):
+            load_settings(**place)
+    assert load_settings(lake="s3://a,b/c%20d").lake_url == "s3://a,b/c%20d"
 
 
 def test_the_environment_wins_over_the_env_file_and_a_flag_over_both(monkeypatch: pytest.MonkeyPatch) -> None:

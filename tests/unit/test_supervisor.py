@@ -67,6 +67,36 @@ def started(supervisor: Supervisor, tmp_path: Path, code: str, **more: object) -
     wait_until(lambda: (tmp_path / "small.log").read_text() != "")
 
 
+@pytest.mark.parametrize(
+    ("code", "how"), [("os._exit(7)", "exit code 7"), ("os.kill(os.getpid(), 11)", "SIGSEGV"), ("1 / 0", "exit code 1")]
+)
+def test_who_ends_otherwise_than_asked_is_named_and_counted(
+    supervisor: Supervisor, said: list[str], tmp_path: Path, code: str, how: str
+) -> None:
+    ending = f"def ended(*_): {code}\nimport os, signal, time\nsignal.signal(signal.SIGTERM, ended)\n"
+    started(
+        supervisor, tmp_path, ending + "print('started', flush=True)\ntime.sleep(600)", title="carts that were left"
+    )
+    supervisor.stop_all()
+    (line,) = said
+    assert line.startswith("carts that were left ended with ") and how in line and str(tmp_path / "small.log") in line
+    assert supervisor.ended_otherwise == ["small"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "",
+        "signal.signal(signal.SIGTERM, lambda *_: os._exit(0))",
+        "signal.signal(signal.SIGTERM, lambda *_: os._exit(143))",
+    ],
+)
+def test_who_ends_as_asked_is_not(supervisor: Supervisor, said: list[str], tmp_path: Path, code: str) -> None:
+    started(supervisor, tmp_path, f"import os, signal, time\n{code}\nprint('started', flush=True)\ntime.sleep(600)")
+    supervisor.stop_all()
+    assert (said, supervisor.ended_otherwise) == ([], [])
+
+
 def test_who_has_work_left_is_waited_for_and_that_is_said(
     supervisor: Supervisor, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,8 +41,8 @@ const draw = {
       ...sold.map((each) => {
         const button = document.createElement("button");
         button.type = "button";
-        button.textContent = String(each.product_id);
-        button.dataset.product = String(each.product_id);
+        button.textContent = each.product_id;
+        button.dataset.product = each.product_id;
         button.setAttribute("aria-haspopup", "dialog");
         const revenue = cell(money(each.revenue_usd), "n");
         revenue.style.setProperty("--share", `${(100 * Number(each.revenue_usd)) / most}%`);

@@ -59,7 +59,7 @@ export class Product {
     setText("product-refunds", money(found.sold?.refund_usd ?? 0));
     this.#curve(found.hours);
     byId("product-orders").replaceChildren(
-      ...found.orders.map((order) => row(cell(dayAndTime(Date.parse(order.ordered_at))), cell(String(order.user_id)), cell(count(order.lines), "n"), cell(money(order.total_usd), "n"))),
+      ...found.orders.map((order) => row(cell(dayAndTime(Date.parse(order.ordered_at))), cell(order.user_id), cell(count(order.lines), "n"), cell(money(order.total_usd), "n"))),
     );
     byId("product-none").hidden = found.orders.length > 0;
   }
