@@ -173,8 +173,9 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
+        home = Path(os.path.abspath(home.expanduser()))  # noqa: PTH100 (links stay as the user gave them)
         _refuse_path(str(home))
-        return Path(os.path.abspath(home.expanduser()))  # noqa: PTH100 (links stay as the user gave them)
+        return home
 
     @field_validator("kafka_security_protocol")
     @classmethod

@@ -73,12 +73,13 @@ class GoldTopics:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
                     raise
-                return self._set_aside(topic, key)
+                self._set_aside(topic, key)
+                return
             except BufferError:  # a rebuild publishes more than the queue has room for
                 self._producer.poll(0.1)
             else:
                 self._producer.poll(0)
-                return None
+                return
 
     def _wait(self, topic: str) -> None:
         flush(self._producer, _TIMEOUT_S)

@@ -221,11 +221,10 @@ def _timestamp(text: Column) -> Column:
 
 
 def _whole(text: Column) -> Column:
-    exact = text.try_cast("decimal(38,18)")
+    exact = F.when(text.rlike(_WHOLE_AS_DECIMAL), text.try_cast("decimal(38,18)"))
     is_exact = (F.abs(exact) < _EXACT_DOUBLES) | text.rlike(r"\.0*$")
     number = exact.try_cast("bigint")
-    as_decimal = F.when(text.rlike(_WHOLE_AS_DECIMAL) & is_exact & (number == exact), number)
-    return F.coalesce(text.try_cast("bigint"), as_decimal)
+    return F.coalesce(text.try_cast("bigint"), F.when(is_exact & (number == exact), number))
 
 
 def _decimal(text: Column) -> Column:
