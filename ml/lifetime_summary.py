@@ -14,12 +14,14 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
+VALUE = "monetary_value"
+
+
 class SummaryError(InputError):
     """A customer's numbers cannot be true. :param row: which one, counted from 0."""
 
     def __init__(self, row: int, found: str, expected: str) -> None:
         super().__init__(f"customer {row}: {found}", expected, "correct the summary")
-        self.row, self.rule = row, (found, expected)
 
 
 @dataclass(frozen=True)
@@ -40,25 +42,9 @@ class Summary:
     monetary_value: Floats | None = None
 
     def __post_init__(self) -> None:
-        broken = [(int(np.argmax(where)), found, expected) for where, found, expected in self._rules() if where.any()]
-        if broken:
-            row, found, expected = min(broken)
-            values = {"frequency": self.frequency, "recency": self.recency, "T": self.age}
-            if self.monetary_value is not None:
-                values["monetary_value"] = self.monetary_value
-            raise SummaryError(row, found.format(**{name: f"{each[row]:g}" for name, each in values.items()}), expected)
-
-    def _rules(self) -> Iterator[tuple[npt.NDArray[np.bool_], str, str]]:
-        x, t_x, age = self.frequency, self.recency, self.age
-        yield ~np.isfinite(t_x) | ~np.isfinite(age), "recency {recency}, T {T}", "numbers"
-        yield x < 0, "frequency {frequency}", "0 or more repeat orders"
-        yield t_x < 0, "recency {recency}", "0 or more"
-        yield age < 0, "T {T}", "0 or more"
-        yield t_x > age, "recency {recency} > T {T}", "a last order before the cut-off"
-        yield (x == 0) & (t_x > 0), "frequency 0 with recency {recency}", "recency 0 without repeat orders"
-        if self.monetary_value is not None:
-            value = self.monetary_value
-            yield (value < 0) | np.isinf(value), "monetary_value {monetary_value}", "0 or more"
+        broken = untrue(self.frequency, self.recency, self.age, self.monetary_value)
+        for row, (found, expected) in sorted(broken.items()):
+            raise SummaryError(row, found, expected)
 
     def __len__(self) -> int:
         return len(self.frequency)
@@ -73,6 +59,30 @@ class Summary:
             return np.zeros_like(self.frequency), np.zeros(len(self))
         known = (self.frequency > 0) & ~np.isnan(self.monetary_value)
         return np.where(known, self.frequency, 0), np.where(known, self.monetary_value, 0.0)
+
+
+def untrue(frequency: Ints, recency: Floats, age: Floats, value: Floats | None) -> dict[int, tuple[str, str]]:
+    """In: the columns of a summary. Out: the customers whose numbers cannot be true, counted from 0, each with what was
+    found and what would have been right.
+    """
+    columns = {"frequency": frequency, "recency": recency, "T": age} | ({} if value is None else {VALUE: value})
+    broken: dict[int, tuple[str, str]] = {}
+    for where, found, expected in _rules(frequency, recency, age, value):
+        for row in np.flatnonzero(where).tolist():
+            shown = {name: f"{column[row]:g}" for name, column in columns.items()}
+            broken.setdefault(row, (found.format(**shown), expected))
+    return broken
+
+
+def _rules(x: Ints, t_x: Floats, age: Floats, value: Floats | None) -> Iterator[tuple[npt.NDArray[np.bool_], str, str]]:
+    yield ~np.isfinite(t_x) | ~np.isfinite(age), "recency {recency}, T {T}", "numbers"
+    yield x < 0, "frequency {frequency}", "0 or more repeat orders"
+    yield t_x < 0, "recency {recency}", "0 or more"
+    yield age < 0, "T {T}", "0 or more"
+    yield t_x > age, "recency {recency} > T {T}", "a last order before the cut-off"
+    yield (x == 0) & (t_x > 0), "frequency 0 with recency {recency}", "recency 0 without repeat orders"
+    if value is not None:
+        yield (value < 0) | np.isinf(value), "monetary_value {monetary_value}", "0 or more"
 
 
 def distinct(*columns: npt.NDArray[np.float64] | Ints) -> tuple[list[Floats], Floats]:

@@ -92,13 +92,43 @@ def test_a_file_that_cannot_be_used_says_where_and_why(tmp_path: Path, lines: li
     assert "customers.csv" in str(refusal.value) and message in str(refusal.value)
 
 
+def test_few_rows_that_cannot_be_used_are_left_out_and_counted(tmp_path: Path) -> None:
+    good = [f"{x},{x and 10 + i % 7},{30 + i % 5},{5 + i % 3}" for i, x in enumerate([0, 0, 1, 2, 0, 1, 3] * 20)]
+    bad = ["NA,1,30,5", "1e300,1,30,5", "2,nan,30,5", "2,31,30,5", "0,3,30,5", "1,2,30,-1", "1,2"]
+    told: list[str] = []
+    found = fit_summary(written(tmp_path, HEADER, *good[:3], *bad, *good[3:]), told.append)
+    assert told[0].startswith("7 of 147 rows cannot be used and are left out, the first in line 5: frequency is 'NA'.")
+    assert found == fit_summary(written(tmp_path, HEADER, *good), told.append)
+    with pytest.raises(InputError, match=r"8 of 148 rows cannot be used: .*--most-left-out"):
+        fit_summary(written(tmp_path, HEADER, *good, *bad, bad[0]), told.append)
+    with_all = written(tmp_path, HEADER, *good, *bad, bad[0])
+    assert fit_summary(with_all, told.append, most_left_out=0.1) == found
+    with pytest.raises(InputError, match="line 2: frequency is 'NA'"):
+        fit_summary(written(tmp_path, HEADER, *bad), silent, most_left_out=1.0)
+
+
+@pytest.mark.parametrize("unit", [7.0, 30.4375, 365.25, 86_400.0, 1 / 3, 0.1])
+def test_times_in_another_unit_are_the_same_customers(tmp_path: Path, unit: float) -> None:
+    """Times that were equal, and are a bit apart once they are divided, or differences of such, stay equal."""
+    lines, days = [], [(x, x and 10.0 + i % 21, 30.0) for i, x in enumerate([0, 0, 1, 2, 0, 1, 3] * 20)]
+    for number, (x, t_x, age) in enumerate(days):
+        first = 0.1 * number  # a difference of two moments
+        recency, cut_off = (first + t_x) / unit - first / unit, (first + age) / unit - first / unit
+        lines.append(f"{x},{recency!r},{cut_off!r},NA")
+    read = read_summary(written(tmp_path, HEADER, *lines), silent)
+    assert len(read) == len(days)
+    assert ((read.recency == read.age) == [t_x == age for _, t_x, age in days]).all()
+    assert ((read.recency == 0) == [t_x == 0 for _, t_x, _ in days]).all()
+    assert read.monetary_value is not None and np.isnan(read.monetary_value).all()
+
+
 def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.csv: No such file"):
-        read_summary(tmp_path / "nowhere.csv")
+        read_summary(tmp_path / "nowhere.csv", silent)
     binary = tmp_path / "binary.csv"
     binary.write_bytes(b"frequency,recency,T\n\xff\xfe,1,2\n")
     with pytest.raises(InputError, match="a CSV file in UTF-8"):
-        read_summary(binary)
+        read_summary(binary, silent)
 
 
 def test_too_few_rows_cannot_be_fitted(tmp_path: Path) -> None:
