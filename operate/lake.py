@@ -58,7 +58,10 @@ def open_table(table: Table, settings: Settings, as_of: str | int | None = None)
         ) from None
     if as_of is not None:
         try:
-            opened.load_as_version(as_of if isinstance(as_of, int) else _as_time(as_of))
+            moment = as_of if isinstance(as_of, int) else _as_time(as_of)
+            opened.load_as_version(moment)
+            if isinstance(moment, datetime) and opened.version() == 0:
+                _refuse_before_the_first(moment, table, settings)
         except (DeltaError, ValueError) as error:
             raise TableError(
                 f"{table.name} cannot be read as of {as_of}: {error}",
@@ -66,6 +69,14 @@ def open_table(table: Table, settings: Settings, as_of: str | int | None = None)
                 f"see `lakehouse history {table.name}`",
             ) from None
     return opened
+
+
+def _refuse_before_the_first(moment: datetime, table: Table, settings: Settings) -> None:
+    """delta-rs takes version 0 for the table as of any time before it."""
+    # A table that was loaded as of a version gives all of its history as that of the version.
+    made_at = datetime.fromtimestamp(DeltaTable(table.path(settings)).history()[-1]["timestamp"] / 1000, UTC)
+    if moment < made_at:
+        raise ValueError(f"it was made at {made_at:%Y-%m-%dT%H:%M:%SZ}")
 
 
 def open_dataset(table: Table, settings: Settings, as_of: str | int | None = None) -> dataset.Dataset:

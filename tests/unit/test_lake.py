@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from rich.console import Console
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
 from lakehouse.tables import BRONZE_EVENTS
+from operate.cli import main
 from operate.lake import open_table
 from operate.show import tables
 
@@ -51,6 +53,19 @@ def test_storage_that_does_not_answer_is_said_and_not_taken_for_an_empty_lake(tm
     assert "\x1b" not in str(caught.value) and "LAKEHOUSE_LAKE" in str(caught.value)
     with pytest.raises(ServiceError):
         tables(settings, False, Console(quiet=True))
+
+
+def test_as_of_a_time_before_the_table_there_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = tmp_path / "home"
+    for offset in range(3):
+        rows = pa.table({"offset": [offset]})
+        write_deltalake(BRONZE_EVENTS.path(Settings(home=home)), rows, mode="append")
+    sql = ["sql", 'SELECT count("offset") AS n FROM bronze.events', "--home", str(home), "--json", "--as-of"]
+    assert main([*sql, "2015-01-01T00:00:00Z"]) == 1
+    assert "bronze.events cannot be read as of 2015-01-01T00:00:00Z: it was made at 20" in capsys.readouterr().err
+    for as_of, count in (("0", 1), ("1", 2), ("2100-01-01T00:00:00Z", 3)):
+        assert main([*sql, as_of]) == 0
+        assert json.loads(capsys.readouterr().out) == [{"n": count}]
 
 
 def test_a_query_that_stops_before_its_files_are_read_ends_the_program_cleanly(tmp_path: Path) -> None:
