@@ -88,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     init_env = add("init-env", _init_env, "Write the file of secrets and ports that docker-compose.yml needs.")
     init_env.add_argument("path", type=Path, nargs="?", default=Path(".env"), metavar="PATH", help="a new file (.env)")
     add("topics", _topics, "Make the topics that are missing in Kafka, and say how the others differ.")
-    add("status", _status, "Is it running, how far has it read, how far is it behind?", readable)
+    status = add("status", _status, "Is it running, how far has it read, how far is it behind?", readable)
+    status.add_argument("--check", action="store_true", help="exit code 1 unless all programs run, and gold is served")
     add("tables", _tables, "All tables, with rows and versions.", readable)
     history = add("history", _history, "The commits of a table, newest first.", readable)
     history.add_argument("table", help="for instance silver.events")
@@ -288,7 +289,7 @@ def _status(given: argparse.Namespace, settings: Settings, console: Console) -> 
     from operate.show import status
     from operate.stack import known_services
 
-    return status(known_services(settings), given.json, console)
+    return status(known_services(settings), given.json, console, given.check)
 
 
 def _tables(given: argparse.Namespace, settings: Settings, console: Console) -> int:

@@ -23,6 +23,7 @@ from ml.drift_standing import NEVER, Standing, standings
 from operate import live
 from operate.audit import audit
 from operate.lake import commits_of, dicts_of, last_noted, open_table, query
+from operate.programs import read_programs
 from operate.services.mlflow import MlflowServer
 from operate.store_access import how_to_connect
 from operate.summary import show_audit
@@ -78,8 +79,10 @@ def show_findings(settings: Settings, as_json: bool, console: Console) -> int:
     return 0 if all(finding.holds for finding in findings) else 1
 
 
-def status(settings: Settings, as_json: bool, console: Console) -> int:
-    """Is it running, how far is it, how far behind?"""
+def status(settings: Settings, as_json: bool, console: Console, check: bool = False) -> int:
+    """Is it running, how far is it, how far behind? Out: 0; with `check` 1 unless the pipeline and all programs run, none
+    of them died a moment ago, and gold is served.
+    """
     pulse = read_pulse(settings)
     running = is_running(pulse)
     state: dict[str, Any] = {"running": running, "home": str(settings.home), "lake": settings.lake_url}
@@ -113,12 +116,19 @@ def status(settings: Settings, as_json: bool, console: Console) -> int:
     state["drift"] = [asdict(each) for each in _drift(settings)]
     quality = _quality(settings)
     state["quality"] = quality
+    programs, now_s = read_programs(settings), time.time()
+    state["programs"] = [asdict(each) for each in programs]
+    is_well = running and all(each.is_well(now_s) for each in programs) and state.get("serving", "serving") == "serving"
+    code = 1 if check and not is_well else 0
     if as_json:
         print(json.dumps(state, default=plain))
-        return 0
+        return code
     for name, value in state.items():
-        if name not in ("quality", "scores", "drift"):
+        if name not in ("quality", "scores", "drift", "programs"):
             console.print(f"{name:<16} {value}", highlight=False, soft_wrap=True)
+    for program in programs:
+        style = None if program.is_well(now_s) else "yellow"
+        console.print(f"{program.called:<16} {program.said(now_s)}", style=style, highlight=False, soft_wrap=True)
     for name, model in state.get("scores", {}).items():
         console.print(f"{name:<16} {score_state.said(model)}", highlight=False, soft_wrap=True)
     if not state["drift"]:
@@ -128,7 +138,7 @@ def status(settings: Settings, as_json: bool, console: Console) -> int:
         console.print(f"{'drift':<16} {each['model']} {each['said']}", style=style, highlight=False, soft_wrap=True)
     if quality:
         _print_quality(quality, console)
-    return 0
+    return code
 
 
 def _said(served: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop, StoppedError
 from operate.pause import pause_wanted
+from operate.programs import ProgramState, write_programs
 from operate.services import process
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _HEALTHY_AFTER_S = 1.0, 30.0, 60.0
@@ -57,6 +58,15 @@ class _Running:
     pause_s: float = _FIRST_PAUSE_S
     restart_at_s: float | None = None
     gave_way: bool = False
+    since_s: float = field(default_factory=time.time)
+    restarts: int = 0
+    last_end: str = ""
+
+    def state(self) -> ProgramState:
+        is_running = self.restart_at_s is None and not self.gave_way
+        program = self.program
+        place = (program.called, str(program.log), self.process.pid, self.since_s)
+        return ProgramState(*place, is_running, self.restarts, self.last_end, self.gave_way)
 
 
 class Supervisor:
@@ -123,9 +133,13 @@ class Supervisor:
                     f"starting it again in {running.pause_s:.0f} s. Its log: {program.log}"
                 )
                 running.pause_s = min(running.pause_s * 2, _LONGEST_PAUSE_S)
+                running.last_end = f"died ({_how(code)}) after {lasted_s:.0f} s"
+                running.since_s = time.time()
+                self._note()
             elif now_s >= running.restart_at_s:
                 running.process, running.started_s = _spawn(program), now_s
-                running.restart_at_s = None
+                running.restart_at_s, running.since_s = None, time.time()
+                running.restarts += 1
                 self._note()
 
     def _give_way(self, running: _Running, wanted: str | None) -> None:
@@ -134,10 +148,12 @@ class Supervisor:
             self._say(f"{program.called} stops for {wanted}")
             _end(running.process.pid, lambda: program.stop_timeout_s, running.process, program.stop_signal)
             _kill_session(running.process.pid)
-            running.gave_way, running.restart_at_s = True, None
+            running.gave_way, running.restart_at_s, running.since_s = True, None, time.time()
+            self._note()
         elif not wanted:
             self._say(f"{program.called} starts again")
             running.process, running.started_s, running.gave_way = _spawn(program), time.monotonic(), False
+            running.since_s = time.time()
             self._note()
 
     def ask_to_end(self, name: str) -> None:
@@ -207,6 +223,7 @@ class Supervisor:
         path.parent.mkdir(parents=True, exist_ok=True)
         notes = {name: _identity(running.process.pid) for name, running in self._running.items()}
         path.write_text(json.dumps(notes), encoding="utf-8")
+        write_programs(self._settings, (running.state() for running in self._running.values()))
 
 
 def end_leftovers(settings: Settings) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop, StoppedError
+from operate.programs import read_programs
 from operate.supervisor import Program, Supervisor, end_leftovers
 from tests.programs import pid_of, wait_until
 
@@ -47,11 +49,16 @@ def test_a_program_that_dies_is_started_again_and_that_is_said(
     assert "small died (signal SIGKILL)" in line and str(tmp_path / "small.log") in line
 
 
-def test_pauses_grow_while_a_program_keeps_dying(supervisor: Supervisor, said: list[str], tmp_path: Path) -> None:
+def test_pauses_grow_while_a_program_keeps_dying(
+    supervisor: Supervisor, settings: Settings, said: list[str], tmp_path: Path
+) -> None:
     supervisor.start(program(tmp_path, "raise SystemExit(3)"))
     wait_until(lambda: supervisor.watch() or len(said) == 2)
     assert "exit code 3" in said[0] and "again in 1 s" in said[0]
     assert "again in 2 s" in said[1]
+    (state,) = read_programs(settings)
+    assert (state.called, state.is_running, state.restarts) == ("small", False, 1)
+    assert state.last_end.startswith("died (exit code 3) after ") and abs(state.since_s - time.time()) < 60.0
 
 
 BUSY = """
