@@ -80,8 +80,8 @@ def show_findings(settings: Settings, as_json: bool, console: Console) -> int:
 
 
 def status(settings: Settings, as_json: bool, console: Console, check: bool = False) -> int:
-    """Is it running, how far is it, how far behind? Out: 0; with `check` 1 unless the pipeline and all programs run, none
-    of them died a moment ago, and gold is served.
+    """Is it running, how far is it, how far behind? Out: 0; with `check` 1 unless the pipeline and all programs run,
+    none of them died a moment ago, and gold is served.
     """
     pulse = read_pulse(settings)
     running = is_running(pulse)
