@@ -139,7 +139,7 @@ class _Guarded:
 def _product_id(text: str) -> int | None:
     """None: no product can have that for a number."""
     product_id = int(text) if _PRODUCT_ID.fullmatch(text) else None
-    return product_id if product_id in _IDS else None
+    return product_id if product_id is not None and product_id in _IDS else None
 
 
 def _json(value: Any) -> Response:
