@@ -175,7 +175,7 @@ class CsvFile:
                 yield line.decode("latin-1")
 
         try:
-            fields = next(csv.reader(lines(), strict=True, delimiter=self._separator.decode()))
+            fields = next(csv.reader(lines(), strict=True, delimiter=self.separator))
         except csv.Error as error:
             is_open = "unexpected end of data" in str(error)
             return [], f"not CSV: {'a quote that is not closed' if is_open else error}", rest

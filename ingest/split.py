@@ -84,11 +84,11 @@ def _split(
     rows, read, total = 0, 0, max(1, sum(sizes))
     for path, size in zip(files, sizes, strict=True):
         with open_csv(path) as file:
-            day, at = "", file.columns.index("event_time")
+            day, at, header = "", file.columns.index("event_time"), _header(file)
             for row in file.rows():
                 if len(row.fields) > at:
                     day = utc_day(row.fields[at]) or day
-                days.add(day or days.first or "undated", file, _ended(row, path))
+                days.add(day or days.first or "undated", header, _ended(row, path))
                 rows += 1
                 if rows % LOOK_EVERY_ROWS == 0:
                     share = (read + min(size, file.bytes_read())) / total
@@ -98,6 +98,12 @@ def _split(
         read += size
         on_progress(Split(rows, read / total, printable(path.name)))
     return rows
+
+
+def _header(file: CsvFile) -> bytes:
+    """Of the files of its days: ours where that says the same."""
+    is_ours = file.columns == COLUMNS and file.separator == ","
+    return HEADER if is_ours else file.header or file.separator.join(COLUMNS).encode() + b"\n"
 
 
 def _ended(row: CsvRow, path: Path) -> bytes:
@@ -115,16 +121,15 @@ class _Days:
 
     def __init__(self, out: Path) -> None:
         self._out = out
-        self._headers_by_number: dict[bytes, int] = {HEADER: 1}
+        self._numbers: dict[bytes, int] = {HEADER: 1}
         self._headers: dict[str, bytes] = {}
         self._gathered: dict[str, list[bytes]] = {}
         self._begun: set[str] = set()
         self._bytes = 0
         self.first = ""
 
-    def add(self, day: str, file: CsvFile, raw: bytes) -> None:
-        header = self._header(file)
-        number = self._headers_by_number.setdefault(header, len(self._headers_by_number) + 1)
+    def add(self, day: str, header: bytes, raw: bytes) -> None:
+        number = self._numbers.setdefault(header, len(self._numbers) + 1)
         name = f"{day}.csv" if number == 1 else f"{day}.{number}.csv"
         self.first = self.first or day
         if name not in self._gathered:
@@ -134,12 +139,6 @@ class _Days:
         self._bytes += len(raw)
         if self._bytes > GATHERED_BYTES:
             self.flush()
-
-    @staticmethod
-    def _header(file: CsvFile) -> bytes:
-        """Ours where that says the same."""
-        is_ours = file.columns == COLUMNS and file.separator == ","
-        return HEADER if is_ours else file.header or file.separator.join(COLUMNS).encode() + b"\n"
 
     def flush(self) -> None:
         for name, rows in self._gathered.items():
