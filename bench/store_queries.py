@@ -53,11 +53,12 @@ _SHARES = {
 
 QUERIES = {
     "top products of the last hour": """
-        SELECT product_id, brand, units, revenue FROM sales_last_hour ORDER BY revenue DESC LIMIT 10""",
+        SELECT product_id, brand, units, revenue FROM storefront.sales_last_hour ORDER BY revenue DESC LIMIT 10""",
     "revenue by brand and day, a week": """
-        SELECT day_on, brand, sum(units) AS units, sum(revenue) AS revenue FROM sales_by_day
-        WHERE day_on > store_now()::date - 7 GROUP BY 1, 2 ORDER BY 1, 4 DESC""",
-    "customers by segment": "SELECT segment, count(*), sum(revenue), avg(average_order) FROM customers GROUP BY 1",
+        SELECT day_on, brand, sum(units) AS units, sum(revenue) AS revenue FROM storefront.sales_by_day
+        WHERE day_on > storefront.store_now()::date - 7 GROUP BY 1, 2 ORDER BY 1, 4 DESC""",
+    "customers by segment": """
+        SELECT segment, count(*), sum(revenue), avg(average_order) FROM storefront.customers GROUP BY 1""",
     "what the best customers bought, by brand, a day": """
         SELECT p.brand, count(*) AS lines, sum((line->>'price')::numeric) AS revenue,
                count(DISTINCT o.user_id) AS customers
@@ -65,7 +66,7 @@ QUERIES = {
         JOIN gold.customer_value AS c ON c.user_id = o.user_id AND c.revenue >= 500
         CROSS JOIN jsonb_array_elements(o.lines) AS line
         JOIN gold.products AS p ON p.product_id = (line->>'product_id')::bigint
-        WHERE o.ordered_at > store_now() - interval '1 day'
+        WHERE o.ordered_at > storefront.store_now() - interval '1 day'
         GROUP BY 1 ORDER BY 3 DESC LIMIT 20""",
     "orders with a coupon, a field we do not know, by their JSON": """
         SELECT count(*), sum(revenue) FROM gold.orders WHERE row @> '{"lines": [{"extras": {"coupon": "c47"}}]}'""",

@@ -45,7 +45,7 @@ class Live:
     database: str = "lakehouse"
     user: str = "bi"
     kind = "postgres"
-    schema = "public"
+    schema = "storefront"
 
     @property
     def caption(self) -> str:

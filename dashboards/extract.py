@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from dashboards.datasource import Extract
+from dashboards.datasource import Extract, Live
 from dashboards.fields import Field, Source
 from dashboards.sources import SOURCES
 from lakehouse.errors import InputError, MissingExtraError, ServiceError
@@ -94,7 +94,7 @@ def _check_ours(path: Path, endpoint: Any, scratch: Path) -> None:
 def _reading(dsn: str) -> Iterator[psycopg.Connection[Any]]:
     """All views as of one moment, whatever is written meanwhile."""
     try:
-        connection = psycopg.connect(dsn, connect_timeout=10)
+        connection = psycopg.connect(dsn, connect_timeout=10, client_encoding="utf8")
     except psycopg.OperationalError as error:
         said = str(error).strip()
         raise ServiceError(
@@ -150,7 +150,7 @@ def _query(source: Source) -> sql.Composed:
     forms = {"datetime": "{} AT TIME ZONE 'UTC'", "decimal": "{}::numeric(18, 2)"}
     names = [(field, sql.Identifier(field.name)) for field in source.fields]
     columns = [sql.SQL(forms.get(field.kind, "{}")).format(name) for field, name in names]
-    return sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), sql.Identifier("public", source.view))
+    return sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), sql.Identifier(Live.schema, source.view))
 
 
 def _type(field: Field, hyper: Any) -> Any:

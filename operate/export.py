@@ -17,7 +17,7 @@ from dashboards.files import HYPER, PACKAGE, check_folder, check_free, write_doc
 from lakehouse.errors import InputError, ServiceError
 from lakehouse.settings import Settings
 from operate.services.postgres import PostgresServer
-from serving.store import as_reader
+from serving.reader import as_reader
 
 
 def export_tableau(settings: Settings, folder: Path, host: str, port: int, console: Console) -> int:

@@ -20,6 +20,7 @@ from lakehouse.kafka_access import for_librdkafka
 from lakehouse.settings import Settings
 from lakehouse.tables import PUBLISHED, Table
 from operate.lake import open_dataset, open_table
+from serving.server import connect
 from serving.store import identifier
 
 _TIMEOUT_S, _CATCH_UP_S = 10.0, 30.0
@@ -172,7 +173,7 @@ def connected(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
     if not dsn:
         raise _unserved()
     try:
-        with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as connection:
+        with connect(dsn, "audit") as connection:
             yield connection
     except psycopg.OperationalError as error:
         raise ServiceError(

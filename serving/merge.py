@@ -63,10 +63,10 @@ def merge(connection: Connection[Any], table: Table, records: list[Incoming], to
     names = [sql.Identifier(name) for name in table.schema.fieldNames()]
     columns, sets = sql.SQL(", ").join(names), [sql.SQL("{0} = excluded.{0}").format(name) for name in names]
     connection.execute(
-        "CREATE TEMP TABLE IF NOT EXISTS incoming (key text, revision bigint, row jsonb) ON COMMIT DELETE ROWS"
+        "CREATE TEMP TABLE IF NOT EXISTS pg_temp.incoming (key text, revision bigint, row jsonb) ON COMMIT DELETE ROWS"
     )
-    connection.execute("TRUNCATE incoming")
-    with connection.cursor().copy("COPY incoming (key, revision, row) FROM STDIN") as copy:
+    connection.execute("TRUNCATE pg_temp.incoming")
+    with connection.cursor().copy("COPY pg_temp.incoming (key, revision, row) FROM STDIN") as copy:
         for record in records:
             copy.write_row((record.key, record.revision, record.row))
     if any(record.row is not None for record in records):
@@ -74,7 +74,7 @@ def merge(connection: Connection[Any], table: Table, records: list[Incoming], to
             sql.SQL(
                 """
                 INSERT INTO {table} AS t (key, {columns}, row)
-                SELECT i.key, {told}, i.row FROM incoming AS i, jsonb_to_record(i.row) AS r ({kinds})
+                SELECT i.key, {told}, i.row FROM pg_temp.incoming AS i, jsonb_to_record(i.row) AS r ({kinds})
                 WHERE i.row IS NOT NULL AND NOT EXISTS (
                     SELECT FROM sink.withdrawn AS w
                     WHERE w.topic = {topic} AND w.key = i.key AND w.revision >= i.revision)
@@ -91,13 +91,13 @@ def merge(connection: Connection[Any], table: Table, records: list[Incoming], to
     if any(record.row is None for record in records):
         connection.execute(
             sql.SQL(
-                """DELETE FROM {} AS t USING incoming AS i
+                """DELETE FROM {} AS t USING pg_temp.incoming AS i
                    WHERE i.row IS NULL AND t.key = i.key AND t.revision < coalesce(i.revision, t.revision + 1)"""
             ).format(identifier(table))
         )
         connection.execute(
             """INSERT INTO sink.withdrawn AS w (topic, key, revision)
-               SELECT %s, key, revision FROM incoming WHERE row IS NULL AND revision IS NOT NULL
+               SELECT %s, key, revision FROM pg_temp.incoming WHERE row IS NULL AND revision IS NOT NULL
                ON CONFLICT (topic, key) DO UPDATE SET revision = greatest(w.revision, excluded.revision)""",
             [topic],
         )

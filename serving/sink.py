@@ -18,15 +18,15 @@ import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
-from lakehouse.errors import LakehouseError, SettingError
+from lakehouse.errors import LakehouseError, ServiceError, SettingError
 from lakehouse.kafka_access import for_librdkafka
 from lakehouse.settings import Settings, load_settings
 from lakehouse.streams import Stop
 from lakehouse.tables import PUBLISHED, Table
 from serving.merge import Incoming, Place, UnreadableRecord, merge, newest_of_each_key, read_record
 from serving.notice import CHANNEL, notice_text
+from serving.server import connect
 from serving.state import State
 from serving.store import identifier, prepare_store
 
@@ -34,8 +34,11 @@ log = logging.getLogger("lakehouse")
 
 _BATCH, _LOOK_S, _LOOK_AT_STORE_S = 5000, 0.5, 2.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
-_OUTAGES = (psycopg.OperationalError, psycopg.InterfaceError, KafkaException)
-_BAD_DATA = (psycopg.DataError, psycopg.IntegrityError)
+_OUTAGES = (psycopg.Error, ServiceError, KafkaException)
+"""Each ends by itself or by somebody's hand: a server that is back, a disk with room, a right that is granted."""
+
+_BAD_DATA = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
+"""To try again cannot help: a record is at fault."""
 
 
 class Overtaken(Exception):
@@ -69,10 +72,7 @@ class Sink:
 
     @contextmanager
     def _store(self) -> Iterator[psycopg.Connection[Any]]:
-        dsn = self._settings.postgres_dsn.get_secret_value()
-        # A server that went away without a word is noticed in half a minute, not in hours.
-        alive = make_conninfo(dsn, keepalives_idle=10, keepalives_interval=5, keepalives_count=3, connect_timeout=5)
-        with psycopg.connect(alive, autocommit=True, application_name="lakehouse sink") as connection:
+        with connect(self._settings.postgres_dsn.get_secret_value(), "sink") as connection:
             prepare_store(connection, self._settings.bi_password.get_secret_value())
             self._same_topics(connection)
             yield connection

@@ -1,14 +1,17 @@
-"""What the serving store is made of: a table for each published table of gold, views, a role that reads."""
+"""What the serving store is made of: a table for each published table of gold, and views.
+
+Its schemas are its own, and every statement names them: another application may share the database.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, LiteralString
 
 from psycopg import Connection, sql
-from psycopg.conninfo import make_conninfo
 from pyspark.sql.types import (
     ArrayType,
     BooleanType,
@@ -21,12 +24,15 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from lakehouse.settings import Settings
 from lakehouse.tables import PUBLISHED, Table
+from serving.reader import let_read, make_reader, set_up_reader, take_back
+from serving.server import check
 
-BI = "bi"
+VIEWS_SCHEMA = "storefront"
 
-_VIEWS = Path(__file__).with_name("views.sql")
+_VIEWS = Path(__file__).with_name("views.sql").read_text(encoding="utf-8")
+VIEWS = tuple(re.findall(rf"CREATE OR REPLACE VIEW ({VIEWS_SCHEMA}\.\w+)", _VIEWS))
+
 _LAYOUT_LOCK = 7_305_214_901
 
 _KINDS: Mapping[type[DataType], LiteralString] = {
@@ -43,6 +49,7 @@ _BOOKKEEPING = """
 CREATE SCHEMA IF NOT EXISTS gold;
 CREATE SCHEMA IF NOT EXISTS silver;
 CREATE SCHEMA IF NOT EXISTS sink;
+CREATE SCHEMA IF NOT EXISTS storefront;
 CREATE TABLE IF NOT EXISTS sink.layout (digest text NOT NULL);
 CREATE TABLE IF NOT EXISTS sink.topics (topic text PRIMARY KEY, topic_id text NOT NULL);
 CREATE TABLE IF NOT EXISTS sink.offsets (
@@ -92,21 +99,17 @@ def columns_of(table: Table) -> sql.Composed:
     return sql.SQL(", ").join(parts)
 
 
-def as_reader(settings: Settings) -> str:
-    """How the role that reads connects to the server that is given; empty without one, or without its password."""
-    dsn, password = settings.postgres_dsn.get_secret_value(), settings.bi_password.get_secret_value()
-    return make_conninfo(dsn, user=BI, password=password) if dsn and password else ""
-
-
 def prepare_store(connection: Connection[Any], bi_password: str) -> None:
     """Makes what is missing, in one transaction. A store that has today's layout is left alone: to make a view anew has
     to wait for whoever reads it.
 
     :param bi_password: of the role that reads, which is made where it is missing; empty: only a role that is there may
         read.
+    :raises ServiceError: the server cannot hold our rows.
+    :raises psycopg.errors.InsufficientPrivilege: a right is missing that docs/serving.md names.
     """
-    views = _VIEWS.read_bytes()
-    layout = hashlib.sha256(views)
+    check(connection)
+    layout = hashlib.sha256(_VIEWS.encode())
     for table in PUBLISHED:
         layout.update(f"{table.name} {columns_of(table).as_string()} {_INDEXES[table.name]}".encode())
     with connection.transaction():
@@ -114,12 +117,43 @@ def prepare_store(connection: Connection[Any], bi_password: str) -> None:
         connection.execute(_BOOKKEEPING)
         found = connection.execute("SELECT digest FROM sink.layout").fetchone()
         if found != (layout.hexdigest(),):
+            if found:
+                _leave_public(connection)
             for table in PUBLISHED:
                 _make(connection, table)
-            connection.execute(views)
+            connection.execute(_VIEWS.encode())
             connection.execute("DELETE FROM sink.layout")
             connection.execute("INSERT INTO sink.layout VALUES (%s)", [layout.hexdigest()])
-        _let_read(connection, bi_password)
+        if bi_password:
+            make_reader(connection, bi_password)
+        let_read(connection, ("gold", "silver", VIEWS_SCHEMA), (*(table.name for table in PUBLISHED), *VIEWS))
+    set_up_reader(connection, bi_password, (VIEWS_SCHEMA, "gold"))
+
+
+def _leave_public(connection: Connection[Any]) -> None:
+    """A store of an earlier version has its views where the server's search_path led, and let its readers read all that
+    is in `public`.
+    """
+    ours = "IN ('public', current_user) AND pg_get_userbyid({}owner) = current_user"
+    relations = connection.execute(
+        f"""SELECT nspname, relname, relkind = 'v' AND {VIEWS_SCHEMA!r} || '.' || relname = ANY(%s)
+            FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+            WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND nspname {ours.format("rel")}""",
+        [list(VIEWS)],
+    )
+    for schema, name, is_our_view in relations.fetchall():
+        if is_our_view:
+            move = sql.SQL("ALTER VIEW {} SET SCHEMA {}")
+            connection.execute(move.format(sql.Identifier(schema, name), sql.Identifier(VIEWS_SCHEMA)))
+        else:
+            take_back(connection, sql.Identifier(schema, name))
+    functions = connection.execute(
+        f"""SELECT nspname FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+            WHERE proname = 'store_now' AND pronargs = 0 AND nspname {ours.format("pro")}"""
+    )
+    for (schema,) in functions.fetchall():
+        move = sql.SQL("ALTER FUNCTION {}() SET SCHEMA {}")
+        connection.execute(move.format(sql.Identifier(schema, "store_now"), sql.Identifier(VIEWS_SCHEMA)))
 
 
 def _make(connection: Connection[Any], table: Table) -> None:
@@ -153,24 +187,3 @@ def _make(connection: Connection[Any], table: Table) -> None:
                 sql.Identifier(f"{short}_row"), name
             )
         )
-
-
-def make_reader(connection: Connection[Any], password: str) -> None:
-    """The role that reads, with this password, where there is none yet."""
-    if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [BI]).fetchone() is None:
-        statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
-        connection.execute(statement.format(sql.Identifier(BI), sql.Literal(password)))
-
-
-def _let_read(connection: Connection[Any], password: str) -> None:
-    """A role that may read gold and the views, and nothing else. Temporary tables are its own: Tableau makes them."""
-    if password:
-        make_reader(connection, password)
-    if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [BI]).fetchone() is None:
-        return
-    role = sql.Identifier(BI)
-    connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    for schema in ("gold", "silver", "public"):
-        named = sql.Identifier(schema)
-        connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(named, role))
-        connection.execute(sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA {} TO {}").format(named, role))

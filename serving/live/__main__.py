@@ -16,7 +16,7 @@ from lakehouse.settings import Settings, load_settings
 from serving.live.board import Board
 from serving.live.follow import Feed
 from serving.live.web import make_app
-from serving.store import BI, as_reader
+from serving.reader import BI, as_reader
 
 log = logging.getLogger("lakehouse")
 

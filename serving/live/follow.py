@@ -6,16 +6,15 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection
-from psycopg.conninfo import make_conninfo
 
+from lakehouse.errors import ServiceError
 from lakehouse.percentiles import percentile
 from lakehouse.settings import Settings
 from lakehouse.tables import (
@@ -30,6 +29,7 @@ from serving.live.health import health
 from serving.live.questions import Clock, Store
 from serving.live.sums import SPANS, TODAY, Sold, Sum, Sums
 from serving.notice import CHANNEL, Notice, read_notice, together
+from serving.server import connect_reader
 
 log = logging.getLogger("lakehouse")
 
@@ -43,6 +43,9 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0
 _REST, _REST_OF_SALES = 20, 3
 """A slow question rests so many times as long as it took, the sales fewer times: no panel takes all of the time."""
 
+QUESTION_S, _SLOW_QUESTION_S = 5.0, 60.0
+"""For how long what a browser asks, and what a panel needs, may take."""
+
 _AGES_S = 30.0
 """What the clock alone changes, such as carts that are too old, is asked for so often without any news."""
 
@@ -51,18 +54,7 @@ _NOT_LAID_OUT = (
     psycopg.errors.UndefinedFunction,
     psycopg.errors.UndefinedColumn,
     psycopg.errors.InvalidSchemaName,
-    psycopg.errors.InsufficientPrivilege,
 )
-
-
-def connect(dsn: str, timeout_s: float = 5.0) -> Coroutine[Any, Any, Store]:
-    """To the store, to read only: that is asked of the server too, whatever the role may do.
-
-    :param timeout_s: of each question.
-    """
-    options = f"-c default_transaction_read_only=on -c statement_timeout={timeout_s * 1000:.0f} -c timezone=UTC"
-    alive = make_conninfo(dsn, keepalives_idle=10, keepalives_interval=5, keepalives_count=3, connect_timeout=5)
-    return AsyncConnection.connect(alive, autocommit=True, application_name="lakehouse live", options=options)
 
 
 @dataclass(frozen=True)
@@ -112,7 +104,7 @@ class Feed:
 
     async def _ask_in_turn(self, slow: Slow) -> None:
         """One panel that is asked for whole, as often as it costs little."""
-        async with await connect(self._dsn, timeout_s=60.0) as store:
+        async with await connect_reader(self._dsn, _SLOW_QUESTION_S) as store:
             while True:
                 self._stale[slow.name].clear()
                 began_s = time.monotonic()
@@ -125,7 +117,10 @@ class Feed:
 
     async def _follow(self) -> None:
         """Listens before it reads, so that no change falls between."""
-        async with await connect(self._dsn) as listener, await connect(self._dsn, timeout_s=60.0) as store:
+        async with (
+            await connect_reader(self._dsn, QUESTION_S) as listener,
+            await connect_reader(self._dsn, _SLOW_QUESTION_S) as store,
+        ):
             await listener.execute(f"LISTEN {CHANNEL}")
             inbox = _Inbox()
             listening = asyncio.create_task(inbox.fill(listener))
@@ -161,7 +156,7 @@ async def _again_and_again(work: Callable[[], Awaitable[None]], failed: Callable
             await work()
         except _NOT_LAID_OUT:
             failed("it has no tables yet; the sink makes them when it starts")
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except (psycopg.Error, ServiceError) as error:
             failed(" ".join(str(error).split()))
         pause_s = _FIRST_PAUSE_S if time.monotonic() - began_s > 60 else min(pause_s * 2, _LONGEST_PAUSE_S)
         await asyncio.sleep(pause_s)

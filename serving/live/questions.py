@@ -35,7 +35,7 @@ class Clock:
 
 async def clock(store: Store) -> Clock | None:
     """None while the store has no event."""
-    found = await (await store.execute("SELECT now_at, is_live FROM store_clock")).fetchone()
+    found = await (await store.execute("SELECT now_at, is_live FROM storefront.store_clock")).fetchone()
     return Clock(*found) if found else None
 
 
@@ -76,8 +76,8 @@ async def funnel(store: Store) -> dict[str, Any] | None:
     """The newest day of sessions that the store clock has come to."""
     found = await _rows(
         store,
-        """SELECT day_on, sessions, viewed, carted, bought, conversion FROM funnel_by_day
-           WHERE day_on <= (store_now() AT TIME ZONE 'UTC')::date ORDER BY day_on DESC LIMIT 1""",
+        """SELECT day_on, sessions, viewed, carted, bought, conversion FROM storefront.funnel_by_day
+           WHERE day_on <= (storefront.store_now() AT TIME ZONE 'UTC')::date ORDER BY day_on DESC LIMIT 1""",
     )
     return found[0] if found else None
 
@@ -85,19 +85,21 @@ async def funnel(store: Store) -> dict[str, Any] | None:
 async def carts(store: Store) -> dict[str, Any]:
     """How many carts are open, what they are worth, the newest of them; and what came back since midnight."""
     (total,) = await _rows(
-        store, "SELECT count(*) AS carts, coalesce(sum(cart_value), 0.00) AS value_usd FROM open_abandoned_carts"
+        store,
+        """SELECT count(*) AS carts, coalesce(sum(cart_value), 0.00) AS value_usd
+           FROM storefront.open_abandoned_carts""",
     )
     newest = await _rows(
         store,
         """SELECT session_key, user_id, cart_value, abandoned_at, orders, 
                   jsonb_path_query_array(items, '$.quantity') AS quantities
-           FROM open_abandoned_carts ORDER BY abandoned_at DESC, session_key LIMIT %s""",
+           FROM storefront.open_abandoned_carts ORDER BY abandoned_at DESC, session_key LIMIT %s""",
         [_CARTS],
     )
     (recovered,) = await _rows(
         store,
         """SELECT count(*) AS carts, coalesce(sum(cart_value), 0.00) AS value_usd FROM gold.abandoned_carts
-           WHERE recovered_at >= date_trunc('day', store_now(), 'UTC')""",
+           WHERE recovered_at >= date_trunc('day', storefront.store_now(), 'UTC')""",
     )
     for cart in newest:
         cart["items"] = sum(cart.pop("quantities"))
@@ -115,7 +117,7 @@ async def customers(store: Store) -> dict[str, Any]:
     segments = await _rows(
         store,
         """SELECT segment, count(*) AS customers, sum(revenue) AS revenue_usd
-           FROM customers WHERE orders > 0 GROUP BY 1 ORDER BY revenue_usd DESC, segment""",
+           FROM storefront.customers WHERE orders > 0 GROUP BY 1 ORDER BY revenue_usd DESC, segment""",
     )
     return {"steps_usd": VALUE_STEPS_USD, "by_value": steps, "by_segment": segments}
 
@@ -129,7 +131,7 @@ async def product(store: Store, product_id: int) -> dict[str, Any] | None:
         sold = await _rows(
             store,
             """SELECT units, revenue AS revenue_usd, refund_amount AS refund_usd, last_purchase_at
-               FROM sales_by_product WHERE product_id = %s""",
+               FROM storefront.sales_by_product WHERE product_id = %s""",
             [product_id],
         )
         if known is None and not sold:

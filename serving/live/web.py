@@ -23,10 +23,12 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lakehouse.errors import ServiceError
 from serving.live import questions
 from serving.live.board import Board
 from serving.live.browser_json import to_json
-from serving.live.follow import connect
+from serving.live.follow import QUESTION_S
+from serving.server import connect_reader
 
 PAGE = Path(__file__).with_name("page")
 MOST_BROWSERS = 500
@@ -93,9 +95,9 @@ def make_app(dsn: str, board: Board, hosts: list[str]) -> ASGIApp:
         if product_id is None:
             return JSONResponse({"error": "no such product"}, 404)
         try:
-            async with open_questions, await connect(dsn) as store:
+            async with open_questions, await connect_reader(dsn, QUESTION_S) as store:
                 found = await questions.product(store, product_id)
-        except psycopg.Error:
+        except (psycopg.Error, ServiceError):
             return JSONResponse({"error": "the store does not answer"}, 503)
         return _json(found) if found else JSONResponse({"error": "no such product"}, 404)
 

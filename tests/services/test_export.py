@@ -178,7 +178,7 @@ class hyper:
 def test_the_fields_of_each_source_are_the_columns_of_its_view(reader: str) -> None:
     query = (
         "SELECT column_name, data_type FROM information_schema.columns"
-        " WHERE table_schema = 'public' AND table_name = %s ORDER BY ordinal_position"
+        " WHERE table_schema = 'storefront' AND table_name = %s ORDER BY ordinal_position"
     )
     with psycopg.connect(reader) as connection:
         for source in SOURCES:

@@ -17,7 +17,7 @@ from lakehouse.tables import GOLD_PRODUCTS
 from lakehouse.topics import GoldTopics
 from operate.services.kafka import KafkaBroker
 from operate.services.postgres import PostgresServer
-from serving.live.follow import connect
+from serving.server import connect_reader
 from tests.gold_rows import product
 from tests.services.pages import page_server, shop_in
 from tests.services.sinks import serving, wait_for, wait_until_served
@@ -122,7 +122,7 @@ def test_it_is_connected_as_the_role_that_reads(shop: Settings) -> None:
         "UPDATE gold.products SET brand = 'mine'",
         "DELETE FROM gold.products",
         "CREATE TABLE public.mine (a int)",
-        "DROP VIEW customers",
+        "DROP VIEW storefront.customers",
     ],
 )
 def test_its_connection_cannot_write_whatever_the_role_may_do(shop: Settings, role: str, statement: str) -> None:
@@ -136,7 +136,7 @@ def test_its_connection_cannot_write_whatever_the_role_may_do(shop: Settings, ro
 
 async def _say(dsn: str, *statements: str) -> None:
     """As the page is connected."""
-    async with await connect(dsn) as store:
+    async with await connect_reader(dsn, 5.0) as store:
         for statement in statements:
             await store.execute(statement)
 

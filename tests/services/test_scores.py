@@ -67,8 +67,8 @@ def test_customers_and_open_carts_are_scored_published_and_served(spark: SparkSe
     with psycopg.connect(settings.postgres_dsn.get_secret_value()) as store:
         expected, model = store.execute(
             """SELECT count(*) FILTER (WHERE expected_value > 0), max(model_name || ' ' || model_version)
-               FROM customer_scores"""
+               FROM storefront.customer_scores"""
         ).fetchone() or (0, "")
         assert (expected, model) == (counts[GOLD_CUSTOMER_SCORES], "lifetime-value 1")
-        carts = store.execute("SELECT probability FROM open_carts ORDER BY probability DESC").fetchall()
+        carts = store.execute("SELECT probability FROM storefront.open_carts ORDER BY probability DESC").fetchall()
         assert len(carts) == counts[GOLD_CART_SCORES] and 1 >= carts[0][0] >= carts[-1][0] >= 0

@@ -253,9 +253,12 @@ def test_views_show_what_is_now_by_the_store_clock(settings: Settings) -> None:
     topics.publish(GOLD_CUSTOMER_VALUE, [*rows, customer(4, 1, **refunds_only)])
     with serving(settings):
         wait_until_served(settings)
-    assert ask(settings, "SELECT now_at, is_live FROM store_clock") == [(AT.replace(hour=1, minute=15), False)]
-    assert ask(settings, "SELECT units FROM sales_last_hour") == [(2,)]
-    assert ask(settings, "SELECT brand, units, revenue FROM sales_by_product") == [("runail", 3, Decimal("3.00"))]
-    segments = dict(ask(settings, "SELECT user_id, segment FROM customers"))
+    assert ask(settings, "SELECT now_at, is_live FROM storefront.store_clock") == [
+        (AT.replace(hour=1, minute=15), False)
+    ]
+    assert ask(settings, "SELECT units FROM storefront.sales_last_hour") == [(2,)]
+    by_product = ask(settings, "SELECT brand, units, revenue FROM storefront.sales_by_product")
+    assert by_product == [("runail", 3, Decimal("3.00"))]
+    segments = dict(ask(settings, "SELECT user_id, segment FROM storefront.customers"))
     assert segments == {1: "new", 2: "champion", 3: "loyal", 4: "refunds only"}
-    assert [row[0] for row in ask(settings, "SELECT user_id FROM top_customers")] == [2, 3, 1, 4]
+    assert [row[0] for row in ask(settings, "SELECT user_id FROM storefront.top_customers")] == [2, 3, 1, 4]
