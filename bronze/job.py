@@ -20,14 +20,15 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop, once: bool) -> N
     landing, schemas = Landing(spark, settings), SeenSchemas(spark, settings)
 
     def step(batch: DataFrame, end: Position) -> None:
-        rows = bronze_rows(batch, landing.after_all_before(datetime.now(UTC))).persist()
+        rows = bronze_rows(batch, landing.after_all_before(datetime.now(UTC)), landing.shift).persist()
         counts, schema_ids = count_by_partition(rows, settings)
+        landing.check_topics()
         if schema_ids:
             schemas.keep(schema_ids, stop)
         landing.land(rows, end, counts)
         rows.unpersist()
 
-    run("bronze", kafka_stream(spark, settings, landing.read), step, settings, stop, once)
+    run("bronze", kafka_stream(spark, settings, landing.start), step, settings, stop, once)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from bronze.source import starting_offsets, wait_for_topics
+from bronze.source import wait_for_topics
 from lakehouse import commits
+from lakehouse.errors import DataLossError
 from lakehouse.framing import is_framed, schema_id
-from lakehouse.offsets import Offsets
+from lakehouse.offsets import Offsets, TopicIds
+from lakehouse.reading import Reading
 from lakehouse.settings import Settings
 from lakehouse.tables import BRONZE_EVENTS
 
@@ -33,12 +35,29 @@ class Landing:
         self._settings = settings
         commits.create_tables(spark, (BRONZE_EVENTS,), settings)
         note = commits.last_note(spark, BRONZE_EVENTS, settings)
-        read = {
-            topic: {partition: span["to"] for partition, span in spans.items()}
-            for topic, spans in note.get("position", {}).items()
-        }
-        self.read: Offsets = starting_offsets(read, wait_for_topics(settings))
+        held, self._topic_ids = wait_for_topics(settings), TopicIds(settings)
+        ids = self._topic_ids.now()
+        self._reading = Reading.of_note(note)
+        self.start: Offsets = self._reading.start(held, ids)
+        self._reading = self._reading.named(ids).up_to(self.start)
         self._ingested_at_us: int = note.get("ingested_at_us", 0)
+
+    @property
+    def shift(self) -> Offsets:
+        """What bronze adds to Kafka's offsets."""
+        return self._reading.shift
+
+    def check_topics(self) -> None:
+        """To be asked once a batch is read: an id that is still the same then was so all the time.
+
+        :raises DataLossError: a topic was made anew, so that what was read may not be what comes next.
+        """
+        for topic in self._reading.lives_end(self._topic_ids.now()):
+            raise DataLossError(
+                f"The topic {topic} was made anew while bronze read it.",
+                "the topic that was read before; nothing of the batch is kept",
+                "the next start says more",
+            )
 
     def after_all_before(self, now: datetime) -> datetime:
         """The time for the rows of the next commit: later than those of all before it, whatever the clock does.
@@ -51,27 +70,28 @@ class Landing:
         return at
 
     def land(self, rows: DataFrame, end: Offsets, counts: Counts) -> int:
-        """Appends bronze rows, all that lie before the offsets `end`, in one commit. Out: its version.
+        """Appends bronze rows, all that lie before the offsets `end` of Kafka, in one commit. Out: its version.
 
-        The commit's note has, for each partition, where the batch began (`from`), where it ended (`to`, excluded) and
-        how many rows it has: fewer than the offsets between where transactions have taken offsets too.
+        The commit's note has, for each partition and as bronze counts, where the batch began (`from`), where it ended
+        (`to`, excluded) and how many rows it has: fewer than the offsets between where transactions have taken some.
         """
+        before, after = self._reading.read, self._reading.up_to(end)
         position = {
             topic: {
                 partition: {
-                    "from": self.read.get(topic, {}).get(partition, 0),
-                    "to": to,
+                    "from": before[topic].get(partition, 0),
+                    "to": after.read[topic][partition],
                     "rows": counts.get((topic, int(partition)), 0),
                 }
-                for partition, to in partitions.items()
+                for partition in partitions
             }
             for topic, partitions in end.items()
         }
-        note = {"position": position, "ingested_at_us": self._ingested_at_us}
+        note = {"position": position, "topics": after.as_note(), "ingested_at_us": self._ingested_at_us}
         # One file a commit: the next layer then reads whole commits, and small files stay few.
         columns = rows.select(*BRONZE_EVENTS.schema.fieldNames()).coalesce(1)
         version = commits.append(columns, BRONZE_EVENTS, self._settings, note)
-        self.read = end
+        self._reading = after
         return version
 
 

@@ -7,7 +7,7 @@ import time
 
 from pyspark.sql import DataFrame, SparkSession
 
-from lakehouse.errors import DataLossError, ServiceError
+from lakehouse.errors import ServiceError
 from lakehouse.kafka_access import for_spark
 from lakehouse.offsets import Held, Offsets, held_offsets
 from lakehouse.settings import Settings
@@ -30,27 +30,6 @@ def wait_for_topics(settings: Settings, timeout_s: float = 60.0) -> Held:
             if time.monotonic() > end_s:
                 raise
             time.sleep(0.2)
-
-
-def starting_offsets(read: Offsets, held: Held) -> Offsets:
-    """Where to go on: after what was read, or at the first record of a partition that was never read.
-
-    :raises DataLossError: records expired unread, or the topic was made anew.
-    """
-    start: Offsets = {}
-    for topic, firsts in held.first.items():
-        start[topic] = {}
-        for partition, first in firsts.items():
-            at = read.get(topic, {}).get(partition, first)
-            end = held.end[topic][partition]
-            if not first <= at <= end:
-                raise DataLossError(
-                    f"bronze has read {topic}[{partition}] up to offset {at}, but Kafka holds {first} to {end}.",
-                    "what comes next still in Kafka: records expired unread, or the topic was made anew",
-                    "find out which before you go on; docs/operations.md says how",
-                )
-            start[topic][partition] = at
-    return start
 
 
 def kafka_stream(spark: SparkSession, settings: Settings, start: Offsets) -> DataFrame:

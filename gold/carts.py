@@ -19,6 +19,7 @@ from lakehouse.clock import at_us, store_now, us_of
 from lakehouse.errors import ServiceError
 from lakehouse.offsets import held_offsets
 from lakehouse.publication import changes, publish_committed
+from lakehouse.reading import Reading
 from lakehouse.revisions import on_days, revised
 from lakehouse.settings import Settings
 from lakehouse.tables import (
@@ -176,11 +177,8 @@ def all_is_read(spark: SparkSession, settings: Settings) -> bool:
     bronze, events = (commits.last_note(spark, table, settings) for table in (BRONZE_EVENTS, SILVER_EVENTS))
     if events.get("bronze_version", 0) < commits.current_version(spark, BRONZE_EVENTS, settings):
         return False
-    read = {
-        topic: {partition: span["to"] for partition, span in spans.items()}
-        for topic, spans in bronze.get("position", {}).items()
-    }
+    reading = Reading.of_note(bronze)
     try:
-        return read == held_offsets(settings).end
+        return all(reading.in_kafka(topic) == end for topic, end in held_offsets(settings).end.items())
     except ServiceError:  # what Kafka has cannot be known now
         return False

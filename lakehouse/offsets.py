@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka import errors as kafka_python
 
 from lakehouse.errors import ServiceError
-from lakehouse.kafka_access import for_kafka_python, what_may_be_wrong
+from lakehouse.kafka_access import for_kafka_python, for_librdkafka, what_may_be_wrong
 from lakehouse.settings import Settings
 
 Offsets = dict[str, dict[str, int]]
@@ -27,7 +32,7 @@ def held_offsets(settings: Settings) -> Held:
     """:raises ServiceError: Kafka does not answer, or a topic is not there."""
     try:
         return _held_offsets(settings)
-    except KafkaError as error:
+    except kafka_python.KafkaError as error:
         raise ServiceError(
             f"Kafka at {settings.kafka_bootstrap!r} does not answer ({type(error).__name__}).",
             "a broker at the setting kafka_bootstrap",
@@ -50,3 +55,41 @@ def _held_offsets(settings: Settings) -> Held:
         return Held(first, end)
     finally:
         consumer.close()
+
+
+class TopicIds:
+    """What Kafka calls each life of the topics that bronze reads: a topic that is made anew has another id."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._topics = TopicCollection([settings.events_topic, settings.unreadable_topic])
+        self._admin = AdminClient(for_librdkafka(settings) | {"log_level": 0})
+
+    def now(self, timeout_s: float = 60.0) -> dict[str, str]:
+        """topic -> id. Without a topic that is not there, and without ids that the broker does not give.
+
+        :raises ServiceError: Kafka does not answer in that time.
+        """
+        end_s = time.monotonic() + timeout_s
+        while True:
+            try:
+                described = self._admin.describe_topics(self._topics, request_timeout=5)
+                return {topic: found for topic, future in described.items() if (found := _id_of(future))}
+            except KafkaException as error:
+                if time.monotonic() > end_s:
+                    raise ServiceError(
+                        f"Kafka at {self._settings.kafka_bootstrap!r} does not answer: {error.args[0].str()}",
+                        "a broker at the setting kafka_bootstrap",
+                        f"start it, or correct {what_may_be_wrong(self._settings)}",
+                    ) from None
+
+
+def _id_of(described: Future[Any]) -> str:
+    try:
+        topic_id = described.result().topic_id
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return ""
+        raise
+    is_given = topic_id.get_most_significant_bits() or topic_id.get_least_significant_bits()
+    return str(topic_id) if is_given else ""

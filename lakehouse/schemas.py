@@ -41,7 +41,7 @@ def _place(*, volatile: bool) -> list[StructField]:
     return [
         _column("topic", StringType(), "Kafka topic of the record", volatile=volatile),
         _column("partition", IntegerType(), "Kafka partition of the record", volatile=volatile),
-        _column("offset", LongType(), "Kafka offset of the record", volatile=volatile),
+        _column("offset", LongType(), "Kafka offset; of a topic made anew, after those before", volatile=volatile),
     ]
 
 
@@ -62,7 +62,7 @@ BRONZE_EVENTS = StructType(
             "Record headers, as they came",
         ),
         *_place(volatile=False),
-        _column("kafka_at", TimestampType(), "When Kafka appended the record (UTC)"),
+        _column("kafka_at", TimestampType(), "When Kafka appended it, or we had it if producers stamp (UTC)"),
         _column("ingested_at", TimestampType(), "When the row was made (UTC)", volatile=True),
         _column("ingested_on", DateType(), "Day of ingested_at (UTC)", volatile=True),
     ]
@@ -116,7 +116,7 @@ SILVER_QUARANTINE = StructType(
     [
         _column("value", BinaryType(), "Record value, as it came"),
         *_place(volatile=False),
-        _column("kafka_at", TimestampType(), "When Kafka appended the record (UTC)"),
+        _column("kafka_at", TimestampType(), "When Kafka appended it, or we had it if producers stamp (UTC)"),
         _column("reasons", ArrayType(StringType()), "Names of all rules that the record breaks"),
         _column("first_seen_at", TimestampType(), "When it was first refused (UTC)", volatile=True),
         _column("replayed_at", TimestampType(), "When a replay took it out again (UTC)", volatile=True),

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from lakehouse.errors import LakehouseError, TableError
+from lakehouse.reading import Reading
 from lakehouse.settings import Settings
 from lakehouse.tables import (
     BRONZE_EVENTS,
@@ -77,7 +78,7 @@ def audit(settings: Settings) -> Iterator[Finding]:
 def _landed(settings: Settings) -> dict[str, Any]:
     """P1: the noted ranges abut, the rows are as many as noted, and what Kafka still holds is there, byte for byte."""
     ends: dict[tuple[str, int], int] = {}
-    noted, gaps = 0, 0
+    noted, gaps, given_up = 0, 0, 0
     commits = commits_of(BRONZE_EVENTS, settings)
     for commit in reversed(commits):
         for topic, spans in commit.note.get("position", {}).items():
@@ -86,12 +87,13 @@ def _landed(settings: Settings) -> dict[str, Any]:
                 gaps += place in ends and ends[place] != span["from"]
                 ends[place] = span["to"]
                 noted += span["rows"]
+        given_up += commit.note.get("accepted", {}).get("records", 0)
     as_of = commits[0].version
     rows, places = _one(
         'SELECT count(*), count(DISTINCT (topic, partition, "offset")) FROM bronze.events', settings, as_of
     )
     held, wrong = 0, 0
-    for chunk in held_records(settings, ends):
+    for chunk in held_records(settings, Reading.of_note(last_noted(BRONZE_EVENTS, settings).note)):
         held += chunk.num_rows
         (same,) = _one(
             """SELECT count(*) FROM kafka JOIN bronze.events AS b
@@ -106,6 +108,7 @@ def _landed(settings: Settings) -> dict[str, Any]:
         "rows": rows,
         "rows_noted_by_commits": noted,
         "records_held_by_kafka": held,
+        "records_given_up": given_up,
         "broken_ranges": gaps,
         "broken_counts": abs(noted - rows),
         "broken_copies": rows - places,

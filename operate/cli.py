@@ -87,7 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     down.add_argument("--yes", action="store_true", help="do not ask")
     init_env = add("init-env", _init_env, "Write the file of secrets and ports that docker-compose.yml needs.")
     init_env.add_argument("path", type=Path, nargs="?", default=Path(".env"), metavar="PATH", help="a new file (.env)")
-    add("topics", _topics, "Make the topics that are missing in Kafka, and say how the others differ.")
+    topics = add("topics", _topics, "Make the topics that are missing in Kafka, and say how the others differ.")
+    topics.add_argument(
+        "--accept",
+        metavar="REASON",
+        help="go on though Kafka has lost what bronze would read next, or has a topic anew; bronze keeps the reason",
+    )
     status = add("status", _status, "Is it running, how far has it read, how far is it behind?", readable)
     status.add_argument("--check", action="store_true", help="exit code 1 unless all programs run, and gold is served")
     add("tables", _tables, "All tables, with rows and versions.", readable)
@@ -276,12 +281,24 @@ def _init_env(given: argparse.Namespace, _settings: Settings, console: Console) 
     return init_env(given.path, secrets.token_urlsafe, console)
 
 
-def _topics(_given: argparse.Namespace, settings: Settings, console: Console) -> int:
+def _topics(given: argparse.Namespace, settings: Settings, console: Console) -> int:
     from operate.services.topics import ensure_topics
-    from operate.stack import known_kafka
+    from operate.stack import known_kafka, services_at_hand
 
-    for line in ensure_topics(known_kafka(settings)):
-        console.print(line, highlight=False, soft_wrap=True)
+    if given.accept is None:
+        for line in ensure_topics(known_kafka(settings)):
+            console.print(line, highlight=False, soft_wrap=True)
+        return 0
+
+    from lakehouse.session import spark_session
+    from operate.accept import accept
+
+    with services_at_hand(settings, _on_stderr) as reachable, spark_session("storefront accept", reachable) as spark:
+        lost = accept(spark, reachable, given.accept, _on_stderr)
+    for line in lost:
+        console.print(f"accepted: {line}", highlight=False, soft_wrap=True)
+    if not lost:
+        console.print("Kafka has all that bronze would read next; there is nothing to accept")
     return 0
 
 

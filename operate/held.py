@@ -11,20 +11,26 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from lakehouse.errors import ServiceError
 from lakehouse.kafka_access import for_librdkafka
+from lakehouse.offsets import TopicIds, held_offsets
+from lakehouse.reading import Reading
 from lakehouse.settings import Settings
 
 _CHUNK = 200_000
 _TIMEOUT_S = 20.0
 
 
-def held_records(settings: Settings, ends: Mapping[tuple[str, int], int]) -> Iterator[pa.Table]:
-    """The committed records that Kafka still holds before these offsets, in chunks.
+def held_records(settings: Settings, reading: Reading) -> Iterator[pa.Table]:
+    """The committed records that Kafka still holds of those that bronze has read, in chunks.
 
-    Out: Arrow tables, a row per record: topic, partition, offset, digest (MD5 of the value in hex; null for no value).
+    Out: Arrow tables, a row per record: topic, partition, offset as bronze counts, digest (MD5 of the value in hex;
+    null for no value).
 
-    :param ends: (topic, partition) -> the offset before which to stop.
     :raises ServiceError: Kafka does not answer.
+    :raises DataLossError: Kafka has made a topic anew, and not all of it is known to be read.
     """
+    held = held_offsets(settings)
+    reading.start(held, TopicIds(settings).now(_TIMEOUT_S))
+    ends = {(topic, int(at)): end for topic in held.first for at, end in reading.in_kafka(topic).items()}
     consumer = Consumer(
         {
             **for_librdkafka(settings),
@@ -38,12 +44,13 @@ def held_records(settings: Settings, ends: Mapping[tuple[str, int], int]) -> Ite
     try:
         places = []
         for (topic, partition), end in ends.items():
-            first, _ = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
+            first = held.first[topic].get(str(partition), end)
             if first < end:
                 places.append(TopicPartition(topic, partition, first))
         if places:
             consumer.assign(places)
-            yield from _read(consumer, ends, {(place.topic, place.partition) for place in places})
+            for chunk in _read(consumer, ends, {(place.topic, place.partition) for place in places}):
+                yield _as_bronze_counts(chunk, reading)
     except KafkaException as error:
         raise ServiceError(
             f"Kafka at {settings.kafka_bootstrap!r} does not answer: {error.args[0].str()}",
@@ -79,6 +86,14 @@ def _read(
             rows = []
     if rows:
         yield _table(rows)
+
+
+def _as_bronze_counts(chunk: pa.Table, reading: Reading) -> pa.Table:
+    if not reading.shift:
+        return chunk
+    places = zip(*(chunk[name].to_pylist() for name in ("topic", "partition", "offset")), strict=True)
+    offsets = [offset + reading.shift_of(topic, str(partition)) for topic, partition, offset in places]
+    return chunk.set_column(2, "offset", pa.array(offsets, pa.int64()))
 
 
 def _table(rows: list[tuple[str, int, int, str | None]]) -> pa.Table:

@@ -53,10 +53,11 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
 
     def step(batch: DataFrame, end: Position) -> None:
         now, laps = landing.after_all_before(datetime.now(UTC)), Laps()
-        judged = refinement.judge(bronze_rows(batch, now))
+        judged = refinement.judge(bronze_rows(batch, now, landing.shift))
         if judged.unknown_schemas and schemas.keep(judged.unknown_schemas, stop, pulse.waiting):
             judged.release()
-            judged = refinement.judge(bronze_rows(batch, now))
+            judged = refinement.judge(bronze_rows(batch, now, landing.shift))
+        landing.check_topics()
         laps.end("judge")
         change = aggregation.revise(judged.purchases, refinement.version, now)
         laps.end("revise")
@@ -73,9 +74,9 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
 
     if not stop.is_set():
         log.info("pipeline: running")
-        pulse.ready(landing.read)
+        pulse.ready(landing.start)
         with in_rounds((aggregation.upsert, quality.write), settings.round_s, stop):
-            run("pipeline", kafka_stream(spark, settings, landing.read), step, settings, stop, once=False)
+            run("pipeline", kafka_stream(spark, settings, landing.start), step, settings, stop, once=False)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from operate.audit import audit
 from operate.lake import commits_of, dicts_of, last_noted, open_table, query
 from operate.programs import read_programs
 from operate.services.mlflow import MlflowServer
+from operate.services.topics import topic_differences
 from operate.store_access import how_to_connect
 from operate.summary import show_audit
 from serving.state import read_state, silent_s
@@ -91,6 +92,7 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
     }
     if running and settings.kafka_bootstrap:
         state["kafka"] = settings.kafka_bootstrap
+        state["topics"] = topic_differences(settings)
         end = held_offsets(settings).end
         state["lag"] = sum(
             at - pulse.get("read", {}).get(topic, {}).get(partition, 0)
@@ -112,7 +114,7 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
         state["scoring"] = "running" if psutil.pid_exists(scores["pid"]) else "not running"
         state["scores"] = scores["models"]
     for line in how_to_connect(settings):
-        state["sql"] = line
+        state["sql"] = line.removeprefix("SQL: ")
     state["drift"] = [asdict(each) for each in _drift(settings)]
     quality = _quality(settings)
     state["quality"] = quality
@@ -124,8 +126,10 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
         print(json.dumps(state, default=plain))
         return code
     for name, value in state.items():
-        if name not in ("quality", "scores", "drift", "programs"):
+        if name not in ("quality", "scores", "drift", "programs", "topics"):
             console.print(f"{name:<16} {value}", highlight=False, soft_wrap=True)
+    for line in state.get("topics", []):
+        console.print(f"{'topic':<16} {line}", style="yellow", highlight=False, soft_wrap=True)
     for program in programs:
         style = None if program.is_well(now_s) else "yellow"
         console.print(f"{program.called:<16} {program.said(now_s)}", style=style, highlight=False, soft_wrap=True)

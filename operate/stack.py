@@ -14,19 +14,21 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from lakehouse.errors import LakehouseError, LockedError, ServiceError, SettingError
+from lakehouse.errors import LakehouseError, LockedError, ServiceError, SettingError, TableError
 from lakehouse.locks import hold
+from lakehouse.offsets import TopicIds, held_offsets
 from lakehouse.pulse import is_running, pulse_file, read_pulse
+from lakehouse.reading import Reading
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop, StoppedError
-from lakehouse.tables import SILVER_SESSIONS
+from lakehouse.tables import BRONZE_EVENTS, SILVER_SESSIONS
 from operate import live
-from operate.lake import events_left
+from operate.lake import events_left, last_noted
 from operate.served import lag
 from operate.services.kafka import KafkaBroker
 from operate.services.mlflow import MlflowServer, is_installed, missing_extra
 from operate.services.postgres import STOP_SIGNAL, PostgresServer
-from operate.services.topics import ensure_topics
+from operate.services.topics import ensure_topics, topic_differences
 from operate.store_access import how_to_connect
 from operate.supervisor import Program, Say, Supervisor, end_leftovers
 from serving.state import state_file
@@ -35,6 +37,8 @@ _STOP_S = 15.0
 """What is stopped may take so long for what it has left to do; the next start does the rest."""
 
 _KAFKA_START_S, _POSTGRES_START_S, _PIPELINE_START_S, _PAGE_START_S, _DRAIN_S = 60.0, 60.0, 180.0, 60.0, 20.0
+
+_TOPICS_S = 15.0
 
 PAGE = "live page"
 MLFLOW = "MLflow"
@@ -89,6 +93,12 @@ class Stack:
             self.supervisor.wait_until(self._broker.is_ready, "Kafka", _KAFKA_START_S)
         for line in ensure_topics(self.settings):
             self._say(line)
+
+    def _refuse_a_loss(self) -> None:
+        """The pipeline refuses it too, again and again: here it is said where it is read."""
+        with suppress(TableError):  # no bronze yet
+            reading = Reading.of_note(last_noted(BRONZE_EVENTS, self.settings).note)
+            reading.start(held_offsets(self.settings), TopicIds(self.settings).now())
 
     def start_postgres(self) -> None:
         """Starts the embedded serving store."""
@@ -230,9 +240,13 @@ class Stack:
             self.start_mlflow()
 
     def start_layers(self, source: Source | None) -> None:
-        """What a sale needs on its way to its topic, where Kafka runs or starts; and, behind it, PostgreSQL."""
+        """What a sale needs on its way to its topic, where Kafka runs or starts; and, behind it, PostgreSQL.
+
+        :raises DataLossError: Kafka no longer has what bronze would read next.
+        """
         self.start_pipeline()
         self.wait_for_kafka()
+        self._refuse_a_loss()
         if source:
             self.supervisor.start(source(self.settings))
         self.start_postgres()
@@ -403,6 +417,25 @@ def running_stack(settings: Settings, say: Say, stop: Stop) -> Iterator[Stack]:
             raise
 
 
+class _TopicsWatch:
+    """Says it when a topic is no longer as it must be: somebody has altered it."""
+
+    def __init__(self, settings: Settings, say: Say) -> None:
+        self._settings, self._say, self._looked_s = settings, say, time.monotonic()
+        self._said = set(topic_differences(settings))
+
+    def look(self) -> None:
+        """Now and then."""
+        if time.monotonic() - self._looked_s < _TOPICS_S:
+            return
+        with suppress(ServiceError):  # said by others
+            found = set(topic_differences(self._settings))
+            for line in sorted(found - self._said):
+                self._say(line)
+            self._said = found
+        self._looked_s = time.monotonic()
+
+
 def up(settings: Settings, say: Say) -> int:
     """Runs the lakehouse until it is told to stop. Out: 1 if a program then ended otherwise than it was asked to."""
     stop = Stop().listen()
@@ -414,8 +447,10 @@ def up(settings: Settings, say: Say) -> int:
             say(line)
         say(f"CSV files that are put into {settings.input_path} are read")
         say("Ctrl-C stops it; `lakehouse status` and `lakehouse audit` work beside it")
+        topics = _TopicsWatch(stack.settings, say)
         while not stop.wait(0.5):
             stack.supervisor.watch()
+            topics.look()
         say("stopping: the batch in work is finished first; Ctrl-C again ends everything at once")
         stack.stop_pipeline()
     say("stopped")

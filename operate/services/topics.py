@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from typing import Any
 
 from kafka.admin import ConfigResource, KafkaAdminClient
@@ -12,6 +15,8 @@ from lakehouse.kafka_access import for_kafka_python, what_may_be_wrong
 from lakehouse.settings import Settings
 from lakehouse.tables import PUBLISHED
 from operate.services.kafka_properties import DAY_MS, MAX_BATCH_BYTES, retention_ms, segment_ms
+
+_NOT_STAMPED = ": not the broker but its producers say when a record came, so the time when bronze has it is taken"
 
 
 def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
@@ -46,6 +51,21 @@ def ensure_topics(settings: Settings, timeout_s: float = 15) -> list[str]:
 
     :raises ServiceError: no broker there, or it refuses.
     """
+    with _admin(settings, timeout_s) as admin:
+        return _ensure(admin, settings)
+
+
+def topic_differences(settings: Settings, timeout_s: float = 5) -> list[str]:
+    """How the topics that are there differ from what they must be like, a line each.
+
+    :raises ServiceError: no broker there, or it refuses.
+    """
+    with _admin(settings, timeout_s) as admin:
+        return _all_differences(admin, settings, set(admin.list_topics()))
+
+
+@contextmanager
+def _admin(settings: Settings, timeout_s: float) -> Iterator[KafkaAdminClient]:
     wait_ms = int(timeout_s * 1000)
     try:
         admin = KafkaAdminClient(
@@ -57,7 +77,7 @@ def ensure_topics(settings: Settings, timeout_s: float = 15) -> list[str]:
     except (KafkaError, OSError, ValueError) as error:
         raise _unreachable(settings, error) from error
     try:
-        return _ensure(admin, settings)
+        yield admin
     except KafkaError as error:
         raise _unreachable(settings, error) from error
     finally:
@@ -73,8 +93,13 @@ def _ensure(admin: KafkaAdminClient, settings: Settings) -> list[str]:
             admin.create_topics(options, wait_for_metadata=True)
         except TopicAlreadyExistsError:  # another process made one in this moment
             return _ensure(admin, settings)
-    there = [name for name in wanted if name not in missing]
-    return [line for name in there for line in _differences(admin, name, wanted[name], settings.topic_partitions)]
+    return _all_differences(admin, settings, wanted.keys() - set(missing))
+
+
+def _all_differences(admin: KafkaAdminClient, settings: Settings, there: AbstractSet[str]) -> list[str]:
+    wanted = {name: config for name, config in topic_configs(settings).items() if name in there}
+    partitions = settings.topic_partitions
+    return [line for name, config in wanted.items() for line in _differences(admin, name, config, partitions)]
 
 
 def _differences(admin: KafkaAdminClient, name: str, wanted: dict[str, str], partitions: int) -> list[str]:
@@ -86,7 +111,9 @@ def _differences(admin: KafkaAdminClient, name: str, wanted: dict[str, str], par
         lines.append(f"Topic {name} has {count} partitions, the setting says {partitions}; it stays so.")
     for key, value in wanted.items():
         if found[key]["value"] != value:
-            lines.append(f"Topic {name} has {key}={found[key]['value']}, not {value}; `kafka-configs` can change it.")
+            meaning = _NOT_STAMPED if key == "message.timestamp.type" else ""
+            has = f"Topic {name} has {key}={found[key]['value']}, not {value}"
+            lines.append(f"{has}{meaning}; `kafka-configs` can change it.")
     return lines
 
 

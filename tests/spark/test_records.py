@@ -43,6 +43,25 @@ def test_bronze_keeps_every_byte_of_a_record(spark: SparkSession) -> None:
     assertDataFrameEqual(bronze_rows(source, INGESTED_AT), expected, rtol=0, atol=0)
 
 
+def test_offsets_of_a_later_life_follow_and_a_producers_stamp_is_not_the_time_it_came(spark: SparkSession) -> None:
+    by_broker, by_producer = 1, 0
+    source = spark.createDataFrame(
+        [
+            (None, None, topic, partition, offset, KAFKA_AT, stamped, None)
+            for topic, partition, offset, stamped in (
+                ("store-events", 0, 0, by_broker),
+                ("store-events", 1, 5, by_producer),
+                ("store-events", 2, 7, by_broker),
+                ("other", 0, 0, by_producer),
+            )
+        ],
+        KAFKA_SOURCE,
+    )
+    rows = bronze_rows(source, INGESTED_AT, {"store-events": {"0": 330, "1": -2}}).collect()
+    assert [row.offset for row in rows] == [330, 3, 7, 0]
+    assert [row.kafka_at.replace(tzinfo=UTC) for row in rows] == [KAFKA_AT, INGESTED_AT, KAFKA_AT, INGESTED_AT]
+
+
 def test_an_event_has_typed_values_and_nulls_where_nothing_was_given(spark: SparkSession, settings: Settings) -> None:
     full = event(
         event_time="2019-10-31T23:59:59.123456+01:00",
