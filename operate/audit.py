@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -24,10 +25,12 @@ from lakehouse.tables import (
     SILVER_SESSIONS,
     Table,
 )
+from operate.behind import LATE_S, STARTING_S, Behind, bronze_behind, carts_behind, gold_behind, silver_behind
 from operate.content import content_hash, prefixed
 from operate.derived import derived_tables
 from operate.held import held_records
 from operate.lake import commits_of, last_noted, open_table, query, rows_of
+from operate.programs import run_since_s
 from operate.served import served_counts
 
 # An event's nine values as the text that its id is the hash of (docs/decisions/0001-event-identity.md).
@@ -44,6 +47,9 @@ _VALUES = (
 )
 
 
+Check = Callable[[Settings], dict[str, Any]]
+
+
 @dataclass(frozen=True)
 class Finding:
     """:param counts: the numbers that the verdict rests on."""
@@ -57,14 +63,49 @@ class Finding:
         return asdict(self)
 
 
-def audit(settings: Settings) -> Iterator[Finding]:
-    """One finding per promise, each as soon as it is known. A promise that cannot be checked does not hold."""
-    checks: tuple[tuple[str, str, Callable[[Settings], dict[str, Any]]], ...] = (
-        ("P1", "nothing is lost: bronze has every committed record once, bytes untouched", _landed),
-        ("P2", "conservation: every bronze row is in exactly one table of silver", _conserved),
-        ("P3", "money: gold's sales are silver's purchases, to the cent", _money),
+def audit(settings: Settings, is_through: bool = False) -> Iterator[Finding]:
+    """One finding per promise, each as soon as it is known. A promise that cannot be checked does not hold.
+
+    A table that is too long behind its source breaks the promise while something runs in this home; where nothing runs
+    it is said how far it is.
+
+    :param is_through: the run has taken in all that there was: no table may be behind at all.
+    """
+    now = datetime.now(UTC)
+    now_s = now.timestamp()
+    began_s, carts_s = run_since_s(settings), LATE_S if is_through else 0.0
+    is_starting = began_s is not None and now_s - began_s < STARTING_S + LATE_S
+
+    def complete(check: Check, behind: Callable[[], list[Behind]]) -> Check:
+        def both(settings: Settings) -> dict[str, Any]:
+            counts, waits = check(settings), behind()
+            late = [each.table for each in waits if each.is_late(now_s, began_s) or (is_through and each.waiting)]
+            return counts | _waiting(waits, late, now_s)
+
+        return both
+
+    checks: tuple[tuple[str, str, Check], ...] = (
+        (
+            "P1",
+            "nothing is lost: bronze has every committed record once, bytes untouched",
+            complete(_landed, lambda: [bronze_behind(settings)]),
+        ),
+        (
+            "P2",
+            "conservation: every bronze row is in exactly one table of silver",
+            complete(_conserved, lambda: [silver_behind(settings)]),
+        ),
+        (
+            "P3",
+            "money: gold's sales are silver's purchases, to the cent",
+            complete(_money, lambda: [*gold_behind(settings), carts_behind(settings, now, carts_s)]),
+        ),
         ("P4", "replay equals live: ids are hashes of the events, copies have their event", _replayable),
-        ("P5", "served equals gold: PostgreSQL has the newest revision of every row, and no other row", served_counts),
+        (
+            "P5",
+            "served equals gold: PostgreSQL has the newest revision of every row, and no other row",
+            lambda settings: served_counts(settings, 0.0 if is_starting else now_s - LATE_S),
+        ),
     )
     for promise, sentence, check in checks:
         try:
@@ -73,6 +114,15 @@ def audit(settings: Settings) -> Iterator[Finding]:
             yield Finding(promise, sentence, not broken, counts)
         except LakehouseError as error:
             yield Finding(promise, sentence, False, {"error": error.found})
+
+
+def _waiting(behind: list[Behind], late: list[str], now_s: float) -> dict[str, Any]:
+    counts = {
+        "waiting": sum(each.waiting for each in behind),
+        "waited_s": round(max(each.waited_s(now_s) for each in behind)),
+        "broken_late": len(late),
+    }
+    return counts | ({"late": ", ".join(late)} if late else {})
 
 
 def _landed(settings: Settings) -> dict[str, Any]:
@@ -89,11 +139,13 @@ def _landed(settings: Settings) -> dict[str, Any]:
                 noted += span["rows"]
         given_up += commit.note.get("accepted", {}).get("records", 0)
     as_of = commits[0].version
+    # Of that version, not of one that was made since.
+    reading = Reading.of_note(next((commit.note for commit in commits if commit.note), {}))
     rows, places = _one(
         'SELECT count(*), count(DISTINCT (topic, partition, "offset")) FROM bronze.events', settings, as_of
     )
     held, wrong = 0, 0
-    for chunk in held_records(settings, Reading.of_note(last_noted(BRONZE_EVENTS, settings).note)):
+    for chunk in held_records(settings, reading):
         held += chunk.num_rows
         (same,) = _one(
             """SELECT count(*) FROM kafka JOIN bronze.events AS b

@@ -6,6 +6,7 @@ import argparse
 import errno
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.console import Console
 from lakehouse.errors import InputError, LakehouseError
 from lakehouse.settings import Settings, load_settings
 from lakehouse.surroundings import ask_directly, speak_utf8, use_ours
+from operate.services import process
 from operate.services.mlflow import missing_extra
 from operate.terminal import Terminal
 
@@ -341,9 +343,12 @@ def _thrift(given: argparse.Namespace, settings: Settings, _console: Console) ->
 
 
 def _audit(given: argparse.Namespace, settings: Settings, console: Console) -> int:
+    from operate.programs import run_since_s
     from operate.show import show_findings
     from operate.stack import services_at_hand
 
+    if run_since_s(settings) is not None and (code := _goes_on_in_the_background()) is not None:
+        return code
     with services_at_hand(settings, _on_stderr) as reachable:
         return show_findings(reachable, given.json, console)
 
@@ -404,6 +409,23 @@ def _rebuild(given: argparse.Namespace, settings: Settings, console: Console) ->
     with services_at_hand(settings, _on_stderr) as reachable, spark_session("storefront rebuild", reachable) as spark:
         outcome = rebuild(given.layer, spark, reachable, GoldTopics(reachable), given.dry_run, _on_stderr, stop)
     return show_outcome(outcome, given.dry_run, given.json, console)
+
+
+def _goes_on_in_the_background() -> int | None:
+    """What follows is done by a process that gives way to a run on this machine, which has promises to keep.
+
+    Out: None in that process; in this one the code with which it ended.
+    """
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        process.give_way(19)
+        return None
+    while True:
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        except KeyboardInterrupt:
+            os.kill(child, signal.SIGINT)
 
 
 def _on_stderr(line: str) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from lakehouse.errors import InputError, ServiceError
 from lakehouse.settings import Settings
+from operate.programs import supervisor_of
 from operate.stack import title_of
 from operate.supervisor import end_leftovers, programs_in
 
@@ -38,7 +39,7 @@ def down(settings: Settings, wipe: bool, yes: bool, console: Console) -> int:
 
     :raises ServiceError: it does not stop.
     """
-    supervisor = _supervisor(settings)
+    supervisor = supervisor_of(settings)
     if supervisor is not None:
         console.print(f"stopping process {supervisor.pid} ...", highlight=False)
         with suppress(psutil.NoSuchProcess):
@@ -53,16 +54,6 @@ def down(settings: Settings, wipe: bool, yes: bool, console: Console) -> int:
     left = end_leftovers(settings)
     console.print("stopped" if supervisor or left else f"nothing runs in {settings.home}")
     return _wipe(settings, yes, console) if wipe else 0
-
-
-def _supervisor(settings: Settings) -> psutil.Process | None:
-    try:
-        pid = int((settings.home / "run" / "up.lock").read_text(encoding="utf-8"))
-        process = psutil.Process(pid)
-        is_ours = any("lakehouse" in word for word in process.cmdline())
-        return process if is_ours and process.is_running() else None
-    except (FileNotFoundError, ValueError, psutil.Error):
-        return None
 
 
 def _wipe(settings: Settings, yes: bool, console: Console) -> int:

@@ -106,6 +106,11 @@ def _as_time(text: str) -> int | datetime:
 
 def commits_of(table: Table, settings: Settings, limit: int | None = None) -> list[Commit]:
     """The history of a table, newest first."""
+    while True:
+        entries = open_table(table, settings).history(limit)
+        # delta-rs counts the versions down from the one that it had opened, though the log may have more by then.
+        if not entries or open_table(table, settings).version() == entries[0]["version"]:
+            break
     return [
         Commit(
             entry["version"],
@@ -114,7 +119,7 @@ def commits_of(table: Table, settings: Settings, limit: int | None = None) -> li
             entry.get("operationMetrics") or {},
             _note(entry.get("userMetadata")),
         )
-        for entry in open_table(table, settings).history(limit)
+        for entry in entries
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -68,6 +69,23 @@ def read_programs(settings: Settings) -> list[ProgramState]:
         each if not each.is_running or psutil.pid_exists(each.pid) else ProgramState(**asdict(each) | _gone())
         for each in states
     ]
+
+
+def supervisor_of(settings: Settings) -> psutil.Process | None:
+    """The process that runs `up` or `demo` in this home; None: none does."""
+    try:
+        pid = int((settings.home / "run" / "up.lock").read_text(encoding="utf-8"))
+        process = psutil.Process(pid)
+        is_ours = any("lakehouse" in word for word in process.cmdline())
+        return process if is_ours and process.is_running() else None
+    except (FileNotFoundError, ValueError, psutil.Error):
+        return None
+
+
+def run_since_s(settings: Settings) -> float | None:
+    """Since when something runs in this home, in seconds since 1970; None: nothing does but this process."""
+    supervisor = supervisor_of(settings)
+    return None if supervisor is None or supervisor.pid == os.getpid() else supervisor.create_time()
 
 
 def _gone() -> dict[str, object]:

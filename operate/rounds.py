@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from pyspark.sql import SparkSession
 
@@ -27,6 +25,7 @@ from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from lakehouse.tables import GOLD_FUNNEL, SILVER_EVENTS
 from lakehouse.topics import GoldTopics
+from operate.services import process
 from silver.visits import Visits
 
 _LOOK_S = 0.5
@@ -98,9 +97,9 @@ def _wait_for_champion(settings: Settings, stop: Stop) -> bool:
 
 
 GROUPS = {
-    "rounds": Group(("sessions", "ledger"), 10, _slow),
-    "carts": Group(("carts",), 5, _carts),
-    "scores": Group(("scores",), 5, _scores, _wait_for_champion),
+    "rounds": Group(("sessions", "ledger"), 7, _slow),
+    "carts": Group(("carts",), 4, _carts),
+    "scores": Group(("scores",), 7, _scores, _wait_for_champion),
 }
 """The processes by name."""
 
@@ -135,14 +134,6 @@ def follow(group: Group, spark: SparkSession, settings: Settings, stop: Stop) ->
             pass
 
 
-def _give_way(niceness: int) -> None:
-    """To all other programs, with all that is started from here."""
-    os.nice(niceness)
-    # Linux may share the processors among sessions first, and each program of ours is one: then niceness counts within.
-    with suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
-
-
 def _is_there_to_go_on(spark: SparkSession, settings: Settings, stop: Stop) -> bool:
     """Waits for silver.events, and for the pipeline to finish a rebuild that was cut short. Out: False if stopped."""
     while True:
@@ -161,7 +152,7 @@ def main() -> int:
     given = parser.parse_args()
     known = GROUPS | {"scores": TRAINED_SCORES} if given.train else GROUPS
     group = together([known[name] for name in given.names])
-    _give_way(group.niceness)
+    process.give_way(group.niceness)
     return in_session(given.names[0], group.writes, partial(follow, group), group.wait)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -19,7 +20,9 @@ from lakehouse.errors import ServiceError, TableError
 from lakehouse.kafka_access import for_librdkafka
 from lakehouse.settings import Settings
 from lakehouse.tables import PUBLISHED, Table
-from operate.lake import open_dataset, open_table
+from lakehouse.wire import plain
+from operate.behind import LATE_S
+from operate.lake import last_noted, open_dataset, open_table
 from serving.server import connect
 from serving.store import identifier
 
@@ -58,59 +61,103 @@ def lag(settings: Settings) -> int:
         consumer.close()
 
 
-def served_counts(settings: Settings) -> dict[str, Any]:
-    """P5: each row that gold has is served in its revision, or in a newer one than any that gold has written; no other
-    row of a revision that gold has written is served.
+@dataclass(frozen=True)
+class _Committed:
+    """What a table had when it was looked at.
 
-    Gold's versions are taken first. Then the sink gets half a minute to come to where the topics end.
+    :param version: None: its first round is still to come.
+    :param published: rows up to this revision are published; those above it perhaps: the last commit is a moment old.
+    :param gone: keys that the last commit has left without a row, likewise.
     """
-    versions: dict[Table, int | None] = {}
-    for table in PUBLISHED:
-        try:
-            versions[table] = open_table(table, settings).version()
-        except TableError:
-            versions[table] = None  # its first round is still to come
+
+    table: Table
+    version: int | None
+    published: int = 2**63 - 1
+    gone: frozenset[tuple[object, ...]] = frozenset()
+
+
+def _committed(table: Table, settings: Settings, late_before_s: float) -> _Committed:
+    try:
+        version, last = open_table(table, settings).version(), last_noted(table, settings)
+    except TableError:
+        return _Committed(table, None)
+    revision, published = last.note.get("revision", 0), last.note.get("published", 0)
+    if published >= revision or last.committed_at.timestamp() < late_before_s:
+        return _Committed(table, version)
+    return _Committed(table, version, published, frozenset(map(tuple, last.note.get("gone", []))))
+
+
+def served_counts(settings: Settings, late_before_s: float | None = None) -> dict[str, Any]:
+    """P5: each row that gold has is served in its revision, or in a newer one than any that gold has written; no other
+    row of a revision that gold has written is served; and what is newer is written within a minute.
+
+    Gold's versions are taken first. Then the sink gets half a minute to come to where the topics end. What a table has
+    committed a moment ago and may not have published yet is waited for.
+
+    :param late_before_s: what has waited since before this time, in seconds since 1970, is late; None: for a minute.
+    """
+    late_s = time.time() - LATE_S if late_before_s is None else late_before_s
+    tables = [_committed(table, settings, late_s) for table in PUBLISHED]
     end_s = time.monotonic() + _CATCH_UP_S
     behind = lag(settings)
     while behind and time.monotonic() < end_s:
         time.sleep(0.2)
         behind = lag(settings)
-    counts: dict[str, Any] = {"rows": 0, "ahead": 0, "broken_behind": behind}
-    counts |= dict.fromkeys(("broken_missing", "broken_other", "broken_unknown"), 0)
+    counts: dict[str, Any] = {"rows": 0, "ahead": 0, "waiting": 0, "broken_behind": behind}
+    counts |= dict.fromkeys(("broken_ahead", "broken_missing", "broken_other", "broken_unknown"), 0)
     with connected(settings) as connection, connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        for table, version in versions.items():
-            found = _compare(table, version, settings, served_rows(connection, table))
-            counts |= {name: counts[name] + (count or 0) for name, count in found.items()}
+        for committed in tables:
+            found = _compare(committed, settings, served_rows(connection, committed.table), late_s)
+            counts |= {name: counts[name] + count for name, count in found.items()}
         (rejected,) = connection.execute("SELECT count(*) FROM sink.rejected").fetchone() or (0,)
     return counts | {"broken_rejected": rejected}
 
 
-def _compare(table: Table, version: int | None, settings: Settings, served: pa.Table) -> dict[str, int]:
+def _compare(committed: _Committed, settings: Settings, served: pa.Table, late_s: float) -> dict[str, int]:
+    table = committed.table
     with duckdb.connect() as duck:
         duck.execute("SET TimeZone = 'UTC'")
         duck.register("served_raw", served)
-        if version is None:
+        if committed.version is None:
             duck.register("gold_raw", served.slice(0, 0))
             gold = ", ".join(f'"{each.name}"' for each in table.schema.fields)
         else:
-            duck.register("gold_raw", open_dataset(table, settings, version))
+            duck.register("gold_raw", open_dataset(table, settings, committed.version))
             gold = ", ".join(_storable(each) for each in table.schema.fields)
         duck.execute(f"CREATE TABLE gold AS SELECT {gold} FROM gold_raw")
         columns = ", ".join(_parsed(each) for each in table.schema.fields)
         duck.execute(f"CREATE TABLE served AS SELECT {columns} FROM served_raw")
         names = [each.name for each in table.schema.fields]
         differs = " OR ".join(f's."{name}" IS DISTINCT FROM g."{name}"' for name in names)
-        row = duck.sql(
+        keys = ", ".join(table.keys)
+        # The others are committed before they are published.
+        is_late = (
+            f"coalesce(epoch_us(s.updated_at) < {round(late_s * 1e6)}, false)" if "updated_at" in names else "false"
+        )
+        duck.execute(
             f"""
+            CREATE TABLE pairs AS
             WITH newest AS (SELECT coalesce(max(revision), 0) AS revision FROM gold)
-            SELECT count(s.revision), count_if(s.revision > newest.revision),
-                   count_if(s.revision IS NULL),
-                   count_if(g.revision IS NOT NULL AND s.revision <= newest.revision AND ({differs})),
-                   count_if(g.revision IS NULL AND s.revision <= newest.revision)
-            FROM gold AS g FULL JOIN served AS s USING ({", ".join(table.keys)}), newest"""
+            SELECT {keys}, s.revision IS NOT NULL AS is_served, g.revision IS NOT NULL AS is_gold,
+                   coalesce(s.revision > newest.revision, false) AS is_ahead,
+                   {is_late} AS is_late,
+                   coalesce(g.revision > {committed.published}
+                            AND (s.revision IS NULL OR s.revision < g.revision), false) AS is_waiting,
+                   coalesce({differs}, true) AS differs
+            FROM gold AS g FULL JOIN served AS s USING ({keys}), newest"""
+        )
+        row = duck.sql(
+            """SELECT count_if(is_served), count_if(is_ahead), count_if(is_waiting), count_if(is_ahead AND is_late),
+                      count_if(NOT is_served AND NOT is_waiting),
+                      count_if(is_served AND is_gold AND NOT is_ahead AND NOT is_waiting AND differs)
+               FROM pairs"""
         ).fetchall()[0]
-    return dict(zip(("rows", "ahead", "broken_missing", "broken_other", "broken_unknown"), row, strict=True))
+        unknown = duck.sql(f"SELECT {keys} FROM pairs WHERE NOT is_gold AND NOT is_ahead").fetchall()
+    going = sum(tuple(map(plain, key)) in committed.gone for key in unknown)
+    names = ["rows", "ahead", "waiting", "broken_ahead", "broken_missing", "broken_other", "broken_unknown"]
+    counts = dict(zip(names, (*(count or 0 for count in row), len(unknown) - going), strict=True))
+    return counts | {"waiting": counts["waiting"] + going}
 
 
 def _storable(field: StructField) -> str:

@@ -22,6 +22,7 @@ from ml import score_state
 from ml.drift_standing import NEVER, Standing, standings
 from operate import live
 from operate.audit import audit
+from operate.behind import Behind, gold_behind, silver_behind
 from operate.lake import commits_of, dicts_of, last_noted, open_table, query
 from operate.programs import read_programs
 from operate.services.mlflow import MlflowServer
@@ -119,6 +120,8 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
     quality = _quality(settings)
     state["quality"] = quality
     programs, now_s = read_programs(settings), time.time()
+    waiting = _waiting(settings)
+    state["waiting"] = [asdict(each) for each in waiting]
     state["programs"] = [asdict(each) for each in programs]
     is_well = running and all(each.is_well(now_s) for each in programs) and state.get("serving", "serving") == "serving"
     code = 1 if check and not is_well else 0
@@ -126,8 +129,11 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
         print(json.dumps(state, default=plain))
         return code
     for name, value in state.items():
-        if name not in ("quality", "scores", "drift", "programs", "topics"):
+        if name not in ("quality", "scores", "drift", "programs", "topics", "waiting"):
             console.print(f"{name:<16} {value}", highlight=False, soft_wrap=True)
+    for each in waiting:
+        line = f"{each.table} has {each.waiting:,} to take in, the oldest for {each.waited_s(now_s):,.0f} s"
+        console.print(f"{'waiting':<16} {line}", highlight=False, soft_wrap=True)
     for line in state.get("topics", []):
         console.print(f"{'topic':<16} {line}", style="yellow", highlight=False, soft_wrap=True)
     for program in programs:
@@ -149,6 +155,11 @@ def _said(served: dict[str, Any]) -> str:
     """What the sink says of itself."""
     since_s = silent_s(served, time.time())
     return f"{served['state']}, but silent for {since_s:.0f} s" if since_s else str(served["state"])
+
+
+def _waiting(settings: Settings) -> list[Behind]:
+    """The tables that have not taken in all that their source has. What Kafka has is `lag`."""
+    return [each for each in (silver_behind(settings), *gold_behind(settings)) if each.waiting]
 
 
 def _drift(settings: Settings) -> list[Standing]:

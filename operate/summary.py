@@ -46,17 +46,17 @@ def summarise(settings: Settings, sales: SalesView, console: Console) -> bool:
     if waits:
         console.print(f"payment to PostgreSQL:    {_times(waits)}")
     console.print("\naudit", style="bold")
-    return show_audit(settings, console)
+    return show_audit(settings, console, is_through=True)
 
 
 def _times(waits: Mapping[str, float | None]) -> str:
     return "   ".join(f"{name} {waits[f'{name}_s']:.2f} s" for name in SHARES)
 
 
-def show_audit(settings: Settings, console: Console) -> bool:
-    """Prints a line per promise, as soon as it is known. Out: are all kept?"""
+def show_audit(settings: Settings, console: Console, is_through: bool = False) -> bool:
+    """Prints a line per promise, as soon as it is known. Out: are all kept? :param is_through: see `audit`."""
     findings: list[Finding] = []
-    for finding in audit(settings):
+    for finding in audit(settings, is_through):
         findings.append(finding)
         verdict = ("holds", "green") if finding.holds else ("BROKEN", "red")
         counts = "  ".join(f"{name} {_plain(name, count)}" for name, count in finding.counts.items())

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -32,6 +33,14 @@ def spawn(command: list[str], log: Path, environment: Mapping[str, str] | None =
             env=None if environment is None else dict(environment),
             start_new_session=True,
         )
+
+
+def give_way(niceness: int) -> None:
+    """To all other programs, with all that is started from here. For the leader of a session of its own."""
+    os.nice(niceness)
+    # Linux may share the processors among sessions first: then niceness counts within one alone.
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
 
 
 def stop(process: subprocess.Popen[bytes], timeout_s: float) -> None:

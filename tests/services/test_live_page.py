@@ -24,7 +24,7 @@ from lakehouse.tables import (
     GOLD_PRODUCTS,
 )
 from lakehouse.topics import GoldTopics
-from operate.live import page_url
+from operate.live import page_state, page_url
 from operate.services.kafka import KafkaBroker
 from operate.services.postgres import PostgresServer
 from tests.browser_pages import faults, opened
@@ -96,6 +96,30 @@ def test_an_empty_store_says_so_and_a_full_one_keeps_nobody_out(browser: Browser
                     "it has to be scrolled sideways"
                 )
                 assert found.complaints == []
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared stream", "browser without shared workers"])
+def test_many_tabs_of_one_browser_are_told_of_a_sale(browser: Browser, settings: Settings, shared: bool) -> None:
+    """Over HTTP/1.1 a browser opens six connections to a host: the eighth tab waited for ever."""
+    topics, context = GoldTopics(settings), browser.new_context()
+    if not shared:
+        context.add_init_script("delete window.SharedWorker")
+    with serving(settings), page_server(settings):
+        try:
+            tabs = [context.new_page() for _ in range(9 if shared else 2)]
+            for tab in tabs:
+                tab.goto(page_url(settings))
+                expect(tab.locator("#mode")).to_have_text("No event yet")
+            tabs.pop(0).close()
+            sell(topics)
+            for tab in tabs:
+                expect(tab.locator("#today-revenue")).to_have_text("$117.50")
+            state = page_state(settings)
+            assert state["browsers"] == (1 if shared else len(tabs))
+            tabs[-1].reload()
+            expect(tabs[-1].locator("#today-revenue")).to_have_text("$117.50")
+        finally:
+            context.close()
 
 
 def test_data_that_looks_like_a_program_is_text(browser: Browser, settings: Settings) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
+from lakehouse import commits
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
-from lakehouse.tables import GOLD_ORDERS, GOLD_PRODUCT_SALES
+from lakehouse.tables import GOLD_CUSTOMER_VALUE, GOLD_ORDERS, GOLD_PRODUCT_SALES
 from lakehouse.topics import GoldTopics
+from lakehouse.values import frame_of_rows
 from lakehouse.wire import to_json, to_key
 from operate.rebuild import rebuild
 from operate.served import served_counts
@@ -21,6 +24,7 @@ from serving import example_consumer
 from tests.builders import event, purchase, records
 from tests.flow.repairs import STRICT, with_rule
 from tests.flow.steps import Lake, keep_only
+from tests.gold_rows import AT, customer, sale
 from tests.postgres_server import database_in
 from tests.services.sinks import serving, wait_until_served
 from tests.services.store import committed, own_name, store_in
@@ -65,3 +69,34 @@ def test_what_readers_have_is_gold_after_a_rebuild_under_other_rules(
     gold = {to_key(*key): to_json(row) for key, row in strict.sales().items()}
     read = {key: to_json(row) for key, (_, row) in example_consumer.newest.items() if row is not None}
     assert read == gold
+
+
+def test_what_is_committed_and_not_published_yet_is_waited_for_and_then_missed(
+    spark: SparkSession, settings: Settings
+) -> None:
+    """A slower table commits a round, then publishes it; an audit may come between. A sale is published first."""
+
+    def counts(late_before_s: float) -> dict[str, int]:
+        found = served_counts(settings, late_before_s)
+        return {name: count for name, count in found.items() if count and name != "rows"}
+
+    topics = GoldTopics(settings)
+    with serving(settings):
+        commits.create_tables(spark, (GOLD_CUSTOMER_VALUE, GOLD_PRODUCT_SALES), settings)
+        for revision, rows in ((1, [customer(1, 1), customer(2, 1), customer(3, 1)]), (2, [customer(1, 2)])):
+            frame = frame_of_rows(spark, rows, GOLD_CUSTOMER_VALUE.schema)
+            note = {"revision": revision, "published": revision - 1, "gone": [[3]] if revision == 2 else []}
+            write = commits.append if revision == 1 else commits.overwrite
+            write(frame, GOLD_CUSTOMER_VALUE, settings, note)
+            if revision == 1:
+                topics.publish(GOLD_CUSTOMER_VALUE, rows)
+        wait_until_served(settings)
+        # Of revision 2: one row is not served yet, one has gone, of which that was said, and one of which it was not.
+        assert counts(late_before_s=0.0) == {"waiting": 2, "broken_unknown": 1}
+        assert counts(time.time() + 1) == {"broken_other": 1, "broken_unknown": 2}
+        topics.publish(GOLD_CUSTOMER_VALUE, [customer(1, 2)])
+        topics.withdraw(GOLD_CUSTOMER_VALUE, [(2,), (3,)], 2)
+        topics.publish(GOLD_PRODUCT_SALES, [sale(7, AT, revision=9)])
+        wait_until_served(settings)
+        assert counts(late_before_s=0.0) == {"ahead": 1}
+        assert counts(time.time() + 1) == {"ahead": 1, "broken_ahead": 1}

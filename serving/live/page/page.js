@@ -2,6 +2,7 @@
 
 import { drawBars, redraw } from "./charts.js";
 import { Product } from "./product.js";
+import { listen } from "./stream.js";
 import { ago, byId, cell, count, dayAndTime, hourAndMinute, money, row, setText, withUnit } from "./text.js";
 
 const SPAN_WORDS = { quarter: "the last 15 minutes", hour: "the last hour", day: "the last day" };
@@ -166,7 +167,7 @@ function take(news) {
   if (news.server) {
     if (connection.build && connection.build !== news.server.build) location.reload();
     connection.build = news.server.build;
-    connection.clockAheadMs = news.server.now_ms - Date.now();
+    connection.clockAheadMs = news.server.clock_ahead_ms;
     delete news.server;
   }
   Object.assign(panels, news);
@@ -182,18 +183,18 @@ function painted(storedAtMs) {
   }));
 }
 
-function listen() {
-  const source = new EventSource("/events");
-  source.onopen = () => {
-    connection.lostAt = null;
-    drawState();
-  };
-  source.onmessage = (message) => take(JSON.parse(message.data));
-  source.onerror = () => {
-    connection.lostAt ??= Date.now();
-    drawState();
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
-  };
+function hear({ news, isLost }) {
+  if (news) take(news);
+  if (isLost === undefined) return;
+  connection.lostAt = isLost ? connection.lostAt ?? Date.now() : null;
+  drawState();
+}
+
+function follow() {
+  if (!window.SharedWorker) return listen(hear); // as on phones, whose tabs are few
+  const { port } = new SharedWorker("/static/shared_stream.js", { type: "module" });
+  port.onmessage = ({ data }) => hear(data);
+  addEventListener("pagehide", () => port.postMessage("going"), { once: true });
 }
 
 function chooseTheme(theme) {
@@ -216,4 +217,5 @@ setInterval(() => {
   if (panels.carts) for (const [at, found] of [...byId("carts-rows").children].entries()) found.firstChild.textContent = ago(nowMs() - Date.parse(panels.carts.newest[at].abandoned_at));
 }, 1000);
 setInterval(() => panels.sales && drawMinutes(), 15_000);
-listen();
+addEventListener("pageshow", ({ persisted }) => persisted && follow());
+follow();
