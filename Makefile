@@ -1,6 +1,6 @@
 # The commands of everyday work; `make` alone lists them. Everything is installed into .venv, nothing outside but caches.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test lock demo test test-fast lint bench chaos cluster-test compose-test ci-extra clean
+.PHONY: help setup setup-test lock demo test test-fast lint bench chaos hostile cluster-test compose-test ci-extra clean
 PYTHON ?= python3
 BIN := .venv/bin
 # Two processes; each takes groups of tests (tests/conftest.py) in their order. ARGS=-n0: one process.
@@ -41,16 +41,20 @@ bench: setup-test  ## payment to sale, in seconds, on this machine
 chaos: setup-test  ## kills, restarts, a full disk, a rebuild; then all rows against a plain calculation; ARGS='--seed 1'
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
+hostile: setup-test  ## 100,000 hostile records, 1,000 hostile files and 100 audits at one running lakehouse; ARGS='--seed 1'
+	@$(BIN)/python -m tests.hostile $(ARGS)
+
 cluster-test: setup-test  ## each layer a job on Spark's workers, a lake on HDFS, three brokers, servers killed; ARGS=--short
 	@$(BIN)/python -m tests.cluster $(ARGS)
 
 compose-test: setup-test  ## every service of docker-compose.yml but File Pulse, each a process of this machine
 	@$(BIN)/python -m pytest tests/services/test_compose.py $(ARGS)
 
-ci-extra: setup-test  ## the long tests, how our latency compares with the textbook's, chaos, a cluster; short forms
+ci-extra: setup-test  ## the long tests, how our latency compares with the textbook's, chaos, hostile input, a cluster; short forms
 	@.ci/timed 'long tests' $(BIN)/python -m pytest tests/flow tests/services -m long $(SIDE_BY_SIDE) --durations=10
 	@.ci/timed compare $(BIN)/python -m bench.compare --short
 	@.ci/timed chaos $(BIN)/python -m tests.chaos --short
+	@.ci/timed hostile $(BIN)/python -m tests.hostile --short
 	@.ci/timed cluster $(BIN)/python -m tests.cluster --short
 
 clean:  ## remove .venv and what tools leave; the lake in .lakehouse stays
