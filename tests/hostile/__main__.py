@@ -39,7 +39,7 @@ from tests.services.sinks import wait_until_served
 LONG, SHORT = (100_000, 1_000, 100), (3_000, 40, 3)
 """Records, files, audits."""
 
-RECORDS_PER_S, FILES_PER_S = 500.0, 5.0
+RECORDS_PER_S, FILES_PER_S = 300.0, 3.0
 SERVED_WITHIN_S, _FILES_WITHIN_S = 45.0, 600.0
 _SETTINGS = {"kafka_port": 0, "kafka_bootstrap": "", "topic_partitions": 3, "cart_abandon_s": 60}
 
