@@ -29,7 +29,9 @@ class Held:
 
 
 def held_offsets(settings: Settings) -> Held:
-    """:raises ServiceError: Kafka does not answer, or a topic is not there."""
+    """:raises ServiceError: no Kafka is named, it does not answer, or a topic is not there."""
+    if not settings.kafka_bootstrap:  # its client would look for one on this machine, for half a minute
+        raise ServiceError("No Kafka is named.", "a broker at the setting kafka_bootstrap", "run `lakehouse up` once")
     try:
         return _held_offsets(settings)
     except kafka_python.KafkaError as error:

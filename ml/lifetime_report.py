@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from lakehouse.errors import InputError
+from ml.gate import error_of_mean
 from ml.lifetime_calibration import calibration, cohort_totals
 from ml.lifetime_holdout import TARGETS, Holdout, forecasts
 from ml.lifetime_summary import Floats, Summary
@@ -98,14 +99,17 @@ def _of_intervals(model: LifetimeValue) -> list[str]:
 
 def score(predicted: Floats, observed: Floats) -> dict[str, float]:
     """Of one element per customer each. The relative error of no observed total is NaN, as is a correlation with a
-    constant.
+    constant. Its standard error is that of a sum over customers, each of whom is for itself.
     """
     error = predicted.sum() - observed.sum()
+    count = len(observed)
+    error_of_sum = count * error_of_mean(predicted - observed, np.arange(count)) if count > 1 else np.nan
     return {
         "predicted_total": predicted.sum(),
         "observed_total": observed.sum(),
         "error": error,
         "relative_error": error / observed.sum() if observed.any() else np.nan,
+        "relative_standard_error": error_of_sum / observed.sum() if observed.any() else np.nan,
         "mae": np.abs(predicted - observed).mean(),
         "spearman": _spearman(predicted, observed),
     }

@@ -19,6 +19,8 @@ from ml.lifetime_summary import Floats, Summary
 from ml.lifetime_value import LifetimeValue, fit_lifetime_value, predicted
 
 _SMALLEST = 1e-300
+_SURE = 3.0
+"""So many standard errors are more than chance."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,11 @@ def failed_checks(found: Report) -> list[str]:
         bias = metrics.get(f"{target}_relative_error")
         if bias is None:
             failures.append(f"Nothing came in the holdout, or no {target} are predicted.")
-        elif abs(bias) > LARGEST_BIAS:
-            failures.append(f"The total of {target} is off by {bias:+.0%}; {LARGEST_BIAS:.0%} are allowed.")
+            continue
+        # Of few customers chance alone makes as much.
+        allowed = max(LARGEST_BIAS, _SURE * metrics.get(f"{target}_relative_standard_error", 0.0))
+        if abs(bias) > allowed:
+            failures.append(f"The total of {target} is off by {bias:+.0%}; {allowed:.0%} are allowed.")
     if metrics.get("purchases_spearman", 0.0) <= 0:
         failures.append("It ranks customers no better than chance.")
     return failures

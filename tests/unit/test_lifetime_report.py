@@ -130,6 +130,7 @@ def test_scores_by_hand() -> None:
         "observed_total": 10.0,
         "error": 2.0,
         "relative_error": 0.2,
+        "relative_standard_error": pytest.approx(0.346410, abs=1e-6),
         "mae": 1.5,
         "spearman": pytest.approx(0.632456, abs=1e-6),
     }
