@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaException, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, TopicPartition
 
 from gold.folds import FOLDS
 from lakehouse.clock import store_now, us_of
-from lakehouse.errors import ServiceError, TableError
-from lakehouse.kafka_access import for_librdkafka
-from lakehouse.offsets import Held, held_offsets
+from lakehouse.errors import TableError
+from lakehouse.offsets import held_offsets
 from lakehouse.reading import Reading
 from lakehouse.settings import Settings
 from lakehouse.tables import (
@@ -24,6 +23,7 @@ from lakehouse.tables import (
     SILVER_SESSIONS,
     Table,
 )
+from operate.held import reader_at
 from operate.lake import commits_of, last_noted, open_table, query
 
 STARTING_S, LATE_S, SLOW_LATE_S = 120.0, 60.0, 120.0
@@ -70,24 +70,14 @@ def bronze_behind(settings: Settings) -> Behind:
             if start < end:
                 starts[topic, partition] = start
                 waiting += end - start
-    return Behind(BRONZE_EVENTS.name, waiting, _oldest_s(settings, starts, held) if starts else None)
+    return Behind(BRONZE_EVENTS.name, waiting, _oldest_s(settings, starts) if starts else None)
 
 
-def _oldest_s(settings: Settings, starts: Mapping[tuple[str, str], int], held: Held) -> float | None:
+def _oldest_s(settings: Settings, starts: Mapping[tuple[str, str], int]) -> float | None:
     """When Kafka had the first record after these offsets. Not known where producers stamp."""
-    consumer = Consumer(
-        {
-            **for_librdkafka(settings),
-            "group.id": "lakehouse-audit",
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "log_level": 0,
-        }
-    )
-    try:
-        consumer.assign([TopicPartition(topic, int(partition), start) for (topic, partition), start in starts.items()])
-        found: dict[tuple[str, int], float | None] = {}
+    places = [TopicPartition(topic, int(partition), start) for (topic, partition), start in starts.items()]
+    found: dict[tuple[str, int], float | None] = {}
+    with reader_at(settings, places) as consumer:
         end_s = time.monotonic() + _KAFKA_S
         while len(found) < len(starts) and time.monotonic() < end_s:
             record = consumer.poll(0.2)
@@ -96,11 +86,7 @@ def _oldest_s(settings: Settings, starts: Mapping[tuple[str, str], int], held: H
                 is_known = not record.error() and kind == TIMESTAMP_LOG_APPEND_TIME
                 place = (str(record.topic()), int(record.partition() or 0))
                 found.setdefault(place, at_ms / 1000 if is_known else None)
-        return min((at_s for at_s in found.values() if at_s is not None), default=None)
-    except KafkaException as error:
-        raise ServiceError(f"Kafka does not answer: {error.args[0].str()}", "", "start it, then try again") from None
-    finally:
-        consumer.close()
+    return min((at_s for at_s in found.values() if at_s is not None), default=None)
 
 
 def silver_behind(settings: Settings) -> Behind:

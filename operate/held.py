@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -31,6 +32,23 @@ def held_records(settings: Settings, reading: Reading) -> Iterator[pa.Table]:
     held = held_offsets(settings)
     reading.start(held, TopicIds(settings).now(_TIMEOUT_S))
     ends = {(topic, int(at)): end for topic in held.first for at, end in reading.in_kafka(topic).items()}
+    places = [
+        TopicPartition(topic, partition, first)
+        for (topic, partition), end in ends.items()
+        if (first := held.first[topic].get(str(partition), end)) < end
+    ]
+    if places:
+        with reader_at(settings, places) as consumer:
+            for chunk in _read(consumer, ends, {(place.topic, place.partition) for place in places}):
+                yield _as_bronze_counts(chunk, reading)
+
+
+@contextmanager
+def reader_at(settings: Settings, places: list[TopicPartition]) -> Iterator[Consumer]:
+    """Reads committed records from these offsets on, is told where a partition ends, and leaves no trace in Kafka.
+
+    :raises ServiceError: Kafka does not answer.
+    """
     consumer = Consumer(
         {
             **for_librdkafka(settings),
@@ -42,15 +60,8 @@ def held_records(settings: Settings, reading: Reading) -> Iterator[pa.Table]:
         }
     )
     try:
-        places = []
-        for (topic, partition), end in ends.items():
-            first = held.first[topic].get(str(partition), end)
-            if first < end:
-                places.append(TopicPartition(topic, partition, first))
-        if places:
-            consumer.assign(places)
-            for chunk in _read(consumer, ends, {(place.topic, place.partition) for place in places}):
-                yield _as_bronze_counts(chunk, reading)
+        consumer.assign(places)
+        yield consumer
     except KafkaException as error:
         raise ServiceError(
             f"Kafka at {settings.kafka_bootstrap!r} does not answer: {error.args[0].str()}",

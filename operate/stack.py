@@ -77,6 +77,7 @@ class Stack:
         self._say = say
         self.supervisor = Supervisor(settings, say, stop)
         self.settings = settings
+        self.topic_differences: list[str] = []
 
     def start_kafka(self) -> None:
         """Starts the embedded broker and sees to the topics."""
@@ -91,7 +92,8 @@ class Stack:
     def wait_for_kafka(self) -> None:
         if self._broker is not None:
             self.supervisor.wait_until(self._broker.is_ready, "Kafka", _KAFKA_START_S)
-        for line in ensure_topics(self.settings):
+        self.topic_differences = ensure_topics(self.settings)
+        for line in self.topic_differences:
             self._say(line)
 
     def _refuse_a_loss(self) -> None:
@@ -420,9 +422,9 @@ def running_stack(settings: Settings, say: Say, stop: Stop) -> Iterator[Stack]:
 class _TopicsWatch:
     """Says it when a topic is no longer as it must be: somebody has altered it."""
 
-    def __init__(self, settings: Settings, say: Say) -> None:
+    def __init__(self, settings: Settings, said: list[str], say: Say) -> None:
         self._settings, self._say, self._looked_s = settings, say, time.monotonic()
-        self._said = set(topic_differences(settings))
+        self._said = set(said)
 
     def look(self) -> None:
         """Now and then."""
@@ -447,7 +449,7 @@ def up(settings: Settings, say: Say) -> int:
             say(line)
         say(f"CSV files that are put into {settings.input_path} are read")
         say("Ctrl-C stops it; `lakehouse status` and `lakehouse audit` work beside it")
-        topics = _TopicsWatch(stack.settings, say)
+        topics = _TopicsWatch(stack.settings, stack.topic_differences, say)
         while not stop.wait(0.5):
             stack.supervisor.watch()
             topics.look()
