@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from pyspark.sql import SparkSession
 
@@ -17,7 +18,7 @@ from lakehouse.locks import writer_of
 from lakehouse.manifests import refuse_unfinished
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
-from lakehouse.streams import Stop
+from lakehouse.streams import Stop, StoppedError
 from lakehouse.surroundings import ask_directly
 
 Follow = Callable[[SparkSession, Settings, Stop, bool], None]
@@ -62,8 +63,13 @@ def in_session(
         if wait(settings, stop):
             with writer_of(layers, settings):
                 log.info("%s: starting Spark", name)
-                with spark_session(f"storefront {name}", settings) as spark:
+                with ExitStack() as until_done:
+                    with stop.nothing_begun():
+                        spark = until_done.enter_context(spark_session(f"storefront {name}", settings))
                     work(spark, settings, stop)
+    except StoppedError:
+        log.info("%s: stopped while Spark started", name)
+        return 0
     except LakehouseError as error:
         log.error("%s: %s", name, error)
         return 1

@@ -7,7 +7,8 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pyspark.errors import StreamingQueryException
@@ -30,6 +31,10 @@ class StoppedError(Exception):
     """A step was told to stop while it waited for something. Its batch is taken again at the next start."""
 
 
+class _NowError(BaseException):
+    """Not an Exception: libraries make errors of their own of those."""
+
+
 class Stop:
     """Set by SIGINT or SIGTERM: the running micro-batch is finished, then the stream ends.
 
@@ -38,6 +43,7 @@ class Stop:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._nothing_begun = False
 
     def listen(self) -> Stop:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -47,6 +53,24 @@ class Stop:
     def _hear(self, *_: object) -> None:
         self.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self._nothing_begun:
+            raise _NowError
+
+    @contextmanager
+    def nothing_begun(self) -> Iterator[None]:
+        """A block that a signal ends at once, by a StoppedError: there is nothing that would have to be finished.
+
+        :raises StoppedError: also when it is set already.
+        """
+        self._nothing_begun = True
+        try:
+            if self.is_set():
+                raise _NowError
+            yield
+        except _NowError:
+            raise StoppedError("stopped before anything was begun") from None
+        finally:
+            self._nothing_begun = False
 
     def set(self) -> None:
         self._event.set()

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -33,13 +34,16 @@ from operate.store_access import how_to_connect
 from operate.supervisor import Program, Say, Supervisor, end_leftovers
 from serving.state import state_file
 
-_STOP_S = 15.0
-"""What is stopped may take so long for what it has left to do; the next start does the rest."""
+_STOP_S, _LEAST_STOP_S = 10.0, 2.0
+"""The slower tables may take so long together for what they have left to do when a run is stopped, and each at least so
+long; the next start does the rest.
+"""
 
 _KAFKA_START_S, _POSTGRES_START_S, _PIPELINE_START_S, _PAGE_START_S, _DRAIN_S = 60.0, 60.0, 180.0, 60.0, 20.0
 
 _TOPICS_S = 15.0
 
+SOURCE = "file source"
 PAGE = "live page"
 MLFLOW = "MLflow"
 
@@ -62,7 +66,7 @@ Source = Callable[[Settings], Program]
 def file_source(settings: Settings) -> Program:
     """Sends what is put into the input folder."""
     command = [sys.executable, "-m", "ingest.file_source"]
-    return Program("file source", command, settings.logs / "source.log", settings.as_environment())
+    return Program(SOURCE, command, settings.logs / "source.log", settings.as_environment())
 
 
 class Stack:
@@ -266,21 +270,23 @@ class Stack:
         :param hurry: until it is set, the slower tables may take as long as much input needs; from then on, and with
             None from the start, they have some seconds.
         """
+        hurried_s = time.monotonic() if hurry is None else math.inf
         if is_through:
             for name in _ROUNDS:
                 self.supervisor.ask_to_end(name)
         self.supervisor.stop("pipeline")
-        hurried_s = math.inf
 
         def end_s() -> float:
             nonlocal hurried_s
-            if hurry is None or hurry.is_set():
+            if hurry is not None and hurry.is_set():
                 hurried_s = min(hurried_s, time.monotonic())
             return hurried_s + _STOP_S
 
+        def patience_s(began_s: float) -> float:
+            return max(_LEAST_STOP_S, end_s() - began_s)
+
         for name in _ROUNDS:
-            began_s = time.monotonic()
-            self.supervisor.stop(name, lambda began_s=began_s: end_s() - began_s, self._left(name))  # type: ignore[misc]
+            self.supervisor.stop(name, partial(patience_s, time.monotonic()), self._left(name))
         self._drain_sink()
 
     def _left(self, name: str) -> Callable[[], str]:
@@ -454,6 +460,8 @@ def up(settings: Settings, say: Say) -> int:
             stack.supervisor.watch()
             topics.look()
         say("stopping: the batch in work is finished first; Ctrl-C again ends everything at once")
+        for name in (SOURCE, PAGE, MLFLOW):  # nothing waits for these
+            stack.supervisor.ask_to_end(name)
         stack.stop_pipeline()
     say("stopped")
     return 1 if stack.supervisor.ended_otherwise else 0
