@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ingest.console import Progress, printable, stop_on_signals
 from ingest.drop import free_name
+from ingest.unpacked import PACKED
 from lakehouse.errors import InputError, LakehouseError
 from lakehouse.settings import load_settings
 from lakehouse.whole_file import whole_file
@@ -20,7 +21,9 @@ _PIECE_BYTES = 1 << 20
 
 
 class Archive:
-    """A folder per source. A file's name there is the number and the name under which it was read, and `.gz`."""
+    """A folder per source. A file's name there is its number and the name under which it was read; a plain file is
+    packed, and called `.gz`.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -35,9 +38,10 @@ class Archive:
             return False
         path, place = waiting[0], self.folder / source[:8]
         place.mkdir(parents=True, exist_ok=True)
-        name = path.name if path.name.endswith(".gz") else f"{path.name}.gz"
+        is_packed = path.name.lower().endswith(PACKED)
+        name = path.name if is_packed else f"{path.name}.gz"
         with path.open("rb") as plain, whole_file(place / name) as out:
-            if path.name.endswith(".gz"):
+            if is_packed:
                 shutil.copyfileobj(plain, out, _PIECE_BYTES)
             else:  # without name and time: the same file gives the same bytes
                 with gzip.GzipFile("", "wb", 6, out, mtime=0) as packed:

@@ -59,9 +59,13 @@ class Recorder:
         return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def csv_records(path: Path) -> Iterator[CsvRecord]:
-    """All rows of a file, one record each. :raises InputError: it cannot be read to its end."""
-    with open_csv(path) as file:
+def csv_records(path: Path, most_broken: float = 0.1) -> Iterator[CsvRecord]:
+    """All rows of a file, one record each.
+
+    :param most_broken: see `open_csv`.
+    :raises InputError: it cannot be read to its end, or is no file of events.
+    """
+    with open_csv(path, most_broken) as file:
         recorder = Recorder(file.columns)
         for row in file.rows():
             yield recorder.record(row)

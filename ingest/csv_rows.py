@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
+import lzma
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,20 +21,21 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from ingest.csv_header import layout_of
+from ingest.unpacked import unpacked
 from lakehouse.errors import InputError
 
 MOST_ROW_BYTES = 8 * 1024 * 1024 - 65_536  # the topic takes 8 MiB, its headers included
 MOST_ROW_LINES = 100
 START_OF_ROW_BYTES = 65_536
-LOOKED_AT_ROWS, FEW_BROKEN_ROWS, MOST_BROKEN_SHARE = 1_000, 10, 0.1
-"""A file is refused when of its first rows none is good, or more than a few and more than this share are broken."""
-_GZIP_MARK = b"\x1f\x8b"
+LOOKED_AT_ROWS, FEW_BROKEN_ROWS = 1_000, 10
+"""A file is refused when of its first rows none is good, or more than a few and more than a share are broken."""
 _LOOKED_AT_BYTES, _PIECE_BYTES = 65_536, 1 << 20
 # What JSON has as it is: a row of these only needs no parser of CSV and no escapes.
 _PLAIN = bytes(set(range(0x20, 0x100)) - set(b'"\\\x7f'))
 
 csv.field_size_limit(2 * MOST_ROW_BYTES)
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
@@ -64,18 +65,17 @@ class CsvRow(NamedTuple):
 
 
 class CsvFile:
-    """An open file, plain or gzip. Positions are bytes and lines of what is in it, not of its compressed form.
+    """An open file, plain or packed. Positions are bytes and lines of the CSV that is in it (ingest/unpacked.py).
 
+    :param most_broken: the share of its first rows that may be broken.
     :param columns: in the file's order, ours by our names; empty is one without a name (`layout_of`).
     :param header: its line, line feed included; empty where there is none.
     :raises InputError: it cannot be read, is not text, has no header of ours, or too many broken rows.
     """
 
-    def __init__(self, path: Path, opened: BinaryIO) -> None:
-        self.path = path
-        mark = opened.read(len(_GZIP_MARK))
-        opened.seek(0)
-        self._file: BinaryIO = gzip.GzipFile(fileobj=opened) if mark == _GZIP_MARK else opened  # type: ignore[assignment]
+    def __init__(self, path: Path, opened: BinaryIO, most_broken: float) -> None:
+        self.path, self._most_broken = path, most_broken
+        self._file = self._call(unpacked, opened)
         self._opened = opened
         self._ahead = deque[bytes]()
         start = self._call(self._file.read, _LOOKED_AT_BYTES)
@@ -114,7 +114,7 @@ class CsvFile:
         rows = list(islice(self.rows(), LOOKED_AT_ROWS))
         broken = [row for row in rows if row.reason and row.size <= MOST_ROW_BYTES]
         if broken and (
-            len(broken) == len(rows) or len(broken) > max(FEW_BROKEN_ROWS, int(MOST_BROKEN_SHARE * len(rows)))
+            len(broken) == len(rows) or len(broken) > max(FEW_BROKEN_ROWS, int(self._most_broken * len(rows)))
         ):
             which = f"{len(broken)} of the first {len(rows)} rows" if len(rows) > 1 else "its only row"
             raise self._unreadable(f"{which} cannot be read; line {broken[0].line}: {broken[0].reason}")
@@ -193,16 +193,14 @@ class CsvFile:
             return self._ahead.popleft()
         return self._call(self._file.readline, MOST_ROW_BYTES + 1)
 
-    def _call(self, read: Callable[[int], T], size: int) -> T:
+    def _call(self, read: Callable[[A], T], what: A) -> T:
         try:
-            return read(size)
-        except (OSError, EOFError, zlib.error) as error:
+            return read(what)
+        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
             raise self._unreadable(getattr(error, "strerror", None) or str(error)) from None
 
     def _unreadable(self, why: str) -> InputError:
-        return InputError(
-            f"{self.path.name}: {why}.", "a CSV file in UTF-8, with our columns, that can be read to its end"
-        )
+        return InputError(f"{self.path.name}: {why}.", "CSV in UTF-8, with our columns, that can be read to its end")
 
 
 class _ReturnsAsFeeds(io.RawIOBase):
@@ -230,22 +228,25 @@ class _ReturnsAsFeeds(io.RawIOBase):
 
 
 @contextmanager
-def open_csv(path: Path) -> Iterator[CsvFile]:
-    """:raises InputError: it cannot be read, or is not text."""
+def open_csv(path: Path, most_broken: float = 0.1) -> Iterator[CsvFile]:
+    """:param most_broken: the share of its first rows that may be broken.
+
+    :raises InputError: it cannot be read, or is no file of events.
+    """
     try:
         opened = path.open("rb", buffering=1 << 20)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}.", "a CSV file that can be read", "correct the path") from None
     with opened:
-        yield CsvFile(path, opened)
+        yield CsvFile(path, opened, most_broken)
 
 
 def copy_bytes(path: Path, first: int, end: int, out: BinaryIO) -> None:
-    """Writes a part of a file, plain or gzip, of any length.
+    """Writes a part of the CSV in a file, of any length.
 
     :raises InputError: it cannot be read.
     """
-    with open_csv(path) as file:
+    with open_csv(path, most_broken=1.0) as file:  # whoever has its rows has judged it
         for piece in file.pieces(first, end):
             out.write(piece)
 

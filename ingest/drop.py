@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ingest.console import Progress, printable, stop_on_signals, wait
-from ingest.input_folder import SUFFIXES, csv_files_in
+from ingest.input_folder import csv_files_in
+from ingest.unpacked import SUFFIXES
 from lakehouse.errors import InputError, LakehouseError
 from lakehouse.locks import hold
 from lakehouse.settings import load_settings

@@ -119,7 +119,7 @@ class FileSource:
                 self._position = Position(delivery.number, size, mtime_ns, done=False)
             elif not self.sent.rows:
                 self._say(f"{printable(delivery.name)}: resumed at line {position.line:,}")
-            with open_csv(delivery.path) as file:
+            with open_csv(delivery.path, self._settings.max_unreadable_share) as file:
                 if not self._send(delivery, file):
                     return False
         except FileNotFoundError:

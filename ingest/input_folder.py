@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest.console import printable
+from ingest.unpacked import SUFFIXES
 from lakehouse.locks import hold
 from lakehouse.settings import Settings
 from lakehouse.whole_file import whole_file
 
-SUFFIXES = (".csv", ".csv.gz")
 _DIGITS = 8
 
 Say = Callable[[str], None]
@@ -118,7 +118,7 @@ class InputFolder:
             if name.startswith(".") or name in ("done", "failed") or name.endswith((".part", ".tmp")):
                 continue
             if not name.lower().endswith(SUFFIXES):
-                self._say_once(name, "passed over: not *.csv or *.csv.gz")
+                self._say_once(name, f"passed over: not *{' or *'.join(SUFFIXES)}")
             elif "\n" in name:  # the archive's list of checksums has a line for each
                 self._say_once(name, "passed over: a line feed in its name")
             elif not entry.is_file(follow_symlinks=False):

@@ -136,7 +136,7 @@ def produce(settings: Settings, wish: Wish, progress: Progress, should_stop: Cal
             rate = wish.rate_per_s or DEFAULT_RATE_PER_S
             start_at = live_start(WALL, rate)
             return produce_live(producer, topic, wish.seed, start_at, rate, wish.seconds, should_stop, show)
-        rows, start_s = in_order(wish.files), WALL.now()
+        rows, start_s = in_order(wish.files, settings.max_unreadable_share), WALL.now()
         paced = at_speed(rows, start_s, wish.speed) if wish.speed else at_rate(rows, start_s, wish.rate_per_s or 0)
         blocks = recorded(paced, topic, settings.unreadable_topic, wish.is_live)
         return send_when_due(producer, blocks, start_s + wish.seconds, should_stop, show)

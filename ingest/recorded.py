@@ -47,13 +47,15 @@ def check_files(files: Sequence[Path]) -> None:
             raise InputError(f"{path}: {error.strerror}.", "a CSV file that can be read", "correct the path") from None
 
 
-def in_order(files: Sequence[Path]) -> Iterator[RecordedRow]:
+def in_order(files: Sequence[Path], most_broken: float = 0.1) -> Iterator[RecordedRow]:
     """All rows of all files, merged by event_time; rows of one moment in the order of the files.
 
     The rows of one file keep their order. A row without a time goes right behind the row before it in its file; one
     that is earlier than the row before it cannot come sooner than right behind it either.
+
+    :param most_broken: see `open_csv`.
     """
-    streams = [_rows(path) for path in files]
+    streams = [_rows(path, most_broken) for path in files]
     heap: list[tuple[float, int, RecordedRow]] = []
     for number, rows in enumerate(streams):
         row = next(rows, None)
@@ -142,8 +144,8 @@ def time_text(at_s: float) -> str:
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
 
 
-def _rows(path: Path) -> Iterator[RecordedRow]:
-    for record in csv_records(path):
+def _rows(path: Path, most_broken: float) -> Iterator[RecordedRow]:
+    for record in csv_records(path, most_broken):
         at = None if record.reason else read_time(json.loads(record.value)["event_time"])
         yield RecordedRow(path, record, at)
 

@@ -16,6 +16,7 @@ from ingest.csv_rows import MOST_ROW_BYTES, CsvFile, CsvRow, open_csv
 from ingest.event_batch import COLUMNS, HEADER
 from ingest.event_time import utc_day
 from lakehouse.errors import InputError, LakehouseError
+from lakehouse.settings import load_settings
 
 GATHERED_BYTES = 32 * 1024 * 1024
 LOOK_EVERY_ROWS = 20_000
@@ -47,19 +48,21 @@ def split(
     replace: bool = False,
     on_progress: Callable[[Split], None] = lambda split: None,
     should_stop: Callable[[], bool] = lambda: False,
+    most_broken: float = 0.1,
 ) -> list[Path]:
-    """Rows of CSV files, plain or gzip -> a file per UTC day with a header, rows in the order of the input.
+    """Rows of CSV files, plain or packed -> a file per UTC day with a header, rows in the order of the input.
 
     Files with other columns, or in another order, have days of their own: `2019-10-01.2.csv`. Out: the files by name;
     none when somebody said stop.
 
     :param replace: files of days that are there already.
+    :param most_broken: see `open_csv`.
     :raises InputError: a file cannot be read, a day is there already, or the folder cannot be written. No day is seen.
     """
     days = _Days(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        rows = _split(files, days, on_progress, should_stop)
+        rows = _split(files, days, on_progress, should_stop, most_broken)
         if rows is None:
             return []
         days.flush()
@@ -78,12 +81,16 @@ def split(
 
 
 def _split(
-    files: Sequence[Path], days: _Days, on_progress: Callable[[Split], None], should_stop: Callable[[], bool]
+    files: Sequence[Path],
+    days: _Days,
+    on_progress: Callable[[Split], None],
+    should_stop: Callable[[], bool],
+    most_broken: float,
 ) -> int | None:
     sizes = [path.stat().st_size if path.exists() else 0 for path in files]
     rows, read, total = 0, 0, max(1, sum(sizes))
     for path, size in zip(files, sizes, strict=True):
-        with open_csv(path) as file:
+        with open_csv(path, most_broken) as file:
             day, at, header = "", file.columns.index("event_time"), _header(file)
             for row in file.rows():
                 if len(row.fields) > at:
@@ -169,14 +176,15 @@ class _Days:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Exit code 0 when all is split; 1 when it failed or somebody stopped it."""
     parser = argparse.ArgumentParser(prog="lakehouse ingest split", description=__doc__)
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="CSV file, plain or gzip")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="CSV file, plain or packed, or Parquet")
     parser.add_argument("--out", type=Path, required=True, help="folder of the files of days")
     parser.add_argument("--replace", action="store_true", help="days that are there already")
     given = parser.parse_args(arguments)
     progress, should_stop = Progress(), stop_on_signals()
     bar = SplitBar(progress)
     try:
-        days = split(given.files, given.out, given.replace, bar, should_stop)
+        most_broken = load_settings().max_unreadable_share
+        days = split(given.files, given.out, given.replace, bar, should_stop, most_broken)
     except LakehouseError as error:
         return progress.fail(error)
     if should_stop():

@@ -163,6 +163,9 @@ class Settings(BaseSettings):
     max_text_chars: int = Field(
         255, ge=1, le=255, description="Longest brand, category_code and user_session of an event, and name of a field."
     )
+    max_unreadable_share: float = Field(
+        0.1, ge=0, le=1, description="A file is refused if more than this share of its first 1,000 rows cannot be read."
+    )
     max_extras: int = Field(
         64, ge=0, le=256, description="How many unknown fields of an event are kept; it says if there were more."
     )

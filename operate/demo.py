@@ -113,9 +113,10 @@ def csv_files(places: list[Path]) -> list[Path]:
 
 
 def _first_event_time(path: Path) -> bytes:
-    with open_csv(path) as file:
+    with open_csv(path, most_broken=1.0) as file:
         first = next(file.rows(), None)
-        return first.raw[:19] if first and first.raw[:4].isdigit() else b""
+        time = first.fields[file.columns.index("event_time")][:19] if first and not first.reason else b""
+        return time if time[:4].isdigit() else b""
 
 
 class _Run:

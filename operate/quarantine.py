@@ -68,6 +68,7 @@ def list_refused(settings: Settings, rule: str | None, samples: int, as_json: bo
             settings,
         )
     )
+    _say_origins(newest, settings)
     ((refused, replayed),) = query(
         f"SELECT count(*) FILTER ({chosen}), count(*) FILTER (replayed_at IS NOT NULL) FROM silver.quarantine", settings
     ).fetchall()
@@ -83,6 +84,23 @@ def list_refused(settings: Settings, rule: str | None, samples: int, as_json: bo
             console.print()
             print_rows(rows, False, console)
     return 0
+
+
+def _say_origins(samples: list[dict[str, Any]], settings: Settings) -> None:
+    """Says of rows of files which line of which file they are, and why it could not be read: their headers have it."""
+    places = [row["place"] for row in samples if row["place"].startswith(f"{settings.unreadable_topic}[")]
+    if not places:
+        return
+    place = """topic || '[' || partition || ']@' || "offset\""""
+    offsets = ",".join(text.rpartition("@")[2] for text in places)
+    found = dict(
+        query(f'SELECT {place}, headers FROM bronze.events WHERE "offset" IN ({offsets})', settings).fetchall()
+    )
+    for row in samples:
+        of = {
+            header["key"]: (header["value"] or b"").decode(errors="replace") for header in found.get(row["place"]) or ()
+        }
+        row["origin"] = f"{of.get('file')} line {of.get('line')}: {of.get('reason')}" if row["place"] in places else ""
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ class Record(NamedTuple):
     topic: str
     kafka_at: datetime
     key: bytes | None
+    headers: tuple[tuple[str, bytes], ...] | None = None
 
 
 def event(**fields: Any) -> Fields:
@@ -110,5 +111,5 @@ def records(values: Iterable[Fields | bytes | None], *, first_offset: int = 0, p
 
 def bronze_frame(spark: SparkSession, rows: Iterable[Record]) -> DataFrame:
     """The records as rows of bronze.events."""
-    ingested = {"headers": None, "ingested_at": INGESTED_AT, "ingested_on": INGESTED_AT.date()}
+    ingested = {"ingested_at": INGESTED_AT, "ingested_on": INGESTED_AT.date()}
     return frame_of_rows(spark, [row._asdict() | ingested for row in rows], BRONZE_EVENTS)

@@ -13,7 +13,7 @@ from lakehouse.errors import InputError
 from lakehouse.settings import Settings
 from lakehouse.tables import SILVER_DUPLICATES, SILVER_EVENTS, SILVER_QUARANTINE
 from operate.quarantine import Replay, list_refused
-from tests.builders import event, purchase, records
+from tests.builders import event, purchase, record, records
 from tests.crashing import Crash, Crashing
 from tests.flow.repairs import LARGE, STRICT, replayed, with_rule
 from tests.flow.steps import Lake
@@ -104,6 +104,19 @@ def test_the_list_has_rules_days_and_samples(mended: Lake, capsys: pytest.Captur
     assert [(row["place"], row["value"]) for row in facts["samples"]] == [("store-events[0]@3", "{")]
     assert list_refused(mended.settings, "bad_price", 5, False, Console(width=200)) == 0
     assert "store-events[0]@4" in (out := capsys.readouterr().out) and "not_json" not in out
+
+
+def test_a_refused_row_of_a_file_is_shown_with_its_line_and_reason(
+    mended: Lake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topic = mended.settings.unreadable_topic
+    headers = (("file", b"2019-10-05.csv"), ("line", b"17"), ("reason", b"8 columns instead of 9"))
+    mended.land([record(b"a,b\n", 7, topic=topic)._replace(headers=headers)])
+    mended.refine()
+    assert list_refused(mended.settings, None, 2, True, Console()) == 0
+    samples = {row["place"]: row["origin"] for row in json.loads(capsys.readouterr().out)["samples"]}
+    assert samples.pop(f"{topic}[0]@7") == "2019-10-05.csv line 17: 8 columns instead of 9"
+    assert list(samples.values()) == [""]
 
 
 def test_an_unknown_rule_is_named(settings: Settings) -> None:

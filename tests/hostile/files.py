@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import lzma
 import random
-import zipfile
 from typing import NamedTuple
 
 from tests.builders import event
 from tests.hostile.records import sale
+from tests.packed import zipped
 
 COLUMNS = tuple(event())
 
@@ -50,7 +51,8 @@ def _good(draw: random.Random, sessions: tuple[str, ...]) -> tuple[bytes, str]:
         quoting=draw.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     )
     content = draw.choice([b"", b"\xef\xbb\xbf"]) + text.encode()
-    return draw.choice([(content, ""), (content, ""), (gzip.compress(content), ".gz"), (content, ".gz")])
+    packed = [(gzip.compress(content), ".gz"), (lzma.compress(content), ".xz"), (zipped(events=content), ".zip")]
+    return draw.choice([(content, ""), (content, ""), (content, ".gz"), *packed])
 
 
 def _table(
@@ -71,17 +73,10 @@ def _table(
     return out.getvalue()
 
 
-def _zipped(text: str) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as package:
-        package.writestr("events.csv", text)
-    return out.getvalue()
-
-
 _BAD = (
     lambda text: (text.encode("utf-16"), ""),
     lambda text: (text.encode("utf-16-le"), ""),
-    lambda text: (_zipped(text), ""),
+    lambda text: (zipped(".txt", events=text.encode()), ""),
     lambda text: (gzip.compress(text.encode())[:-12], ".gz"),
     lambda text: (b"<!doctype html>\n<html><body>404</body></html>\n" * 3, ""),
     lambda text: (text.replace("price", "amount", 1).encode(), ""),

@@ -165,7 +165,7 @@ def test_what_is_no_file_of_events_is_passed_over_and_said_once(input_folder: Pa
     assert claimed(folder) == []
     assert sorted(said) == [
         "a\nb.csv: passed over: a line feed in its name",
-        "notes.txt: passed over: not *.csv or *.csv.gz",
+        "notes.txt: passed over: not *.csv or *.csv.gz or *.csv.xz or *.zip or *.parquet",
         "x.csv: passed over: not a file",
     ]
 
@@ -181,10 +181,16 @@ def test_the_archive_is_what_sha256sum_checks_and_a_repeated_step_changes_nothin
         put(done, "00000001-a.csv")
         assert archive.take_one(done, "sourcesource")
     put(done, "00000002-b.csv.gz")
-    assert archive.take_one(done, "sourcesource") and not archive.take_one(done, "sourcesource")
-    assert (archive.newest("sourcesource"), archive.newest("other")) == (2, 0)
+    put(done, "00000003-c.parquet")
+    assert archive.take_one(done, "sourcesource") and archive.take_one(done, "sourcesource")
+    assert not archive.take_one(done, "sourcesource")
+    assert (archive.newest("sourcesource"), archive.newest("other")) == (3, 0)
     place = tmp_path / "archive" / "sourceso"
-    assert [path.name for path, _ in archive.files()] == ["00000001-a.csv.gz", "00000002-b.csv.gz"]
+    assert [path.name for path, _ in archive.files()] == [
+        "00000001-a.csv.gz",
+        "00000002-b.csv.gz",
+        "00000003-c.parquet",
+    ]
     assert gzip.decompress((place / "00000001-a.csv.gz").read_bytes()) == b"x"
     subprocess.run(["sha256sum", "--check", "--quiet", SUMS], cwd=place, check=True)
 
