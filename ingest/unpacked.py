@@ -125,7 +125,7 @@ def _rows_of_parquet(file: BinaryIO) -> Iterator[bytes]:
 
     file.seek(0)
     opened = parquet.ParquetFile(file)
-    names = opened.schema_arrow.names
+    names = ["" if name.startswith("__index_level_") else name for name in opened.schema_arrow.names]  # of pandas
     yield _csv_of(pa.table([pa.array([], pa.string()) for _ in names], names=names), with_names=True)
     for batch in opened.iter_batches(_BATCH_ROWS):
         yield _csv_of(pa.table([_as_text(column) for column in batch.columns], names=names))

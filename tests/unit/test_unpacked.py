@@ -141,6 +141,7 @@ def test_columns_of_parquet_are_text_as_input_takes_it(write) -> None:
         "tags": pa.array([["new", "red"], None]),
         "day": pa.array([at.date(), None]),
         "it's": pa.array([True, None]),
+        "__index_level_0__": pa.array([0, 1]),  # as pandas names an index without a name
     }
     first, second = events_of(write(in_parquet(columns)))
     assert first == {
