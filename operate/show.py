@@ -11,7 +11,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table as Grid
 
-from lakehouse.errors import TableError
+from lakehouse.errors import ServiceError, TableError
 from lakehouse.offsets import held_offsets
 from lakehouse.pulse import is_running, read_pulse
 from lakehouse.settings import Settings
@@ -22,7 +22,7 @@ from ml import score_state
 from ml.drift_standing import NEVER, Standing, standings
 from operate import live
 from operate.audit import audit
-from operate.behind import Behind, gold_behind, silver_behind
+from operate.behind import Behind, bronze_behind, gold_behind, silver_behind
 from operate.lake import commits_of, dicts_of, last_noted, open_table, query
 from operate.programs import read_programs
 from operate.services.mlflow import MlflowServer
@@ -83,7 +83,7 @@ def show_findings(settings: Settings, as_json: bool, console: Console) -> int:
 
 def status(settings: Settings, as_json: bool, console: Console, check: bool = False) -> int:
     """Is it running, how far is it, how far behind? Out: 0; with `check` 1 unless the pipeline and all programs run,
-    none of them died a moment ago, and gold is served.
+    none of them died a moment ago, Kafka answers, and gold is served.
     """
     pulse = read_pulse(settings)
     running = is_running(pulse)
@@ -91,15 +91,15 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
     state |= {
         name: value for name, value in pulse.items() if name not in ("running", "written_at_s", "read", "warnings")
     }
-    if running and settings.kafka_bootstrap:
-        state["kafka"] = settings.kafka_bootstrap
-        state["topics"] = topic_differences(settings)
-        end = held_offsets(settings).end
-        state["lag"] = sum(
-            at - pulse.get("read", {}).get(topic, {}).get(partition, 0)
-            for topic, partitions in end.items()
-            for partition, at in partitions.items()
-        )
+    kafka_answers = True
+    try:
+        if settings.kafka_bootstrap:
+            state |= {"kafka": settings.kafka_bootstrap, "topics": topic_differences(settings)}
+            state |= {"lag": _lag(settings, pulse)} if running else {}
+        waiting = _waiting(settings)
+    except ServiceError as error:
+        kafka_answers, state["kafka"] = False, error.found
+        waiting = _waiting(settings.model_copy(update={"kafka_bootstrap": ""}))
     served = read_state(settings)
     if served:
         alive = psutil.pid_exists(served["pid"])
@@ -120,10 +120,10 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
     quality = _quality(settings)
     state["quality"] = quality
     programs, now_s = read_programs(settings), time.time()
-    waiting = _waiting(settings)
     state["waiting"] = [asdict(each) for each in waiting]
     state["programs"] = [asdict(each) for each in programs]
-    is_well = running and all(each.is_well(now_s) for each in programs) and state.get("serving", "serving") == "serving"
+    is_served = state.get("serving", "serving") == "serving"
+    is_well = running and kafka_answers and is_served and all(each.is_well(now_s) for each in programs)
     code = 1 if check and not is_well else 0
     if as_json:
         print(json.dumps(state, default=plain))
@@ -157,9 +157,20 @@ def _said(served: dict[str, Any]) -> str:
     return f"{served['state']}, but silent for {since_s:.0f} s" if since_s else str(served["state"])
 
 
+def _lag(settings: Settings, pulse: dict[str, Any]) -> int:
+    """Records in Kafka that the pipeline has not read."""
+    read = pulse.get("read", {})
+    ends = held_offsets(settings).end.items()
+    return sum(at - read.get(topic, {}).get(place, 0) for topic, places in ends for place, at in places.items())
+
+
 def _waiting(settings: Settings) -> list[Behind]:
-    """The tables that have not taken in all that their source has. What Kafka has is `lag`."""
-    return [each for each in (silver_behind(settings), *gold_behind(settings)) if each.waiting]
+    """The tables that have not taken in all that their source has.
+
+    :raises ServiceError: Kafka does not answer.
+    """
+    bronze = [bronze_behind(settings)] if settings.kafka_bootstrap else []
+    return [each for each in (*bronze, silver_behind(settings), *gold_behind(settings)) if each.waiting]
 
 
 def _drift(settings: Settings) -> list[Standing]:

@@ -146,7 +146,8 @@ class Supervisor:
         program = running.program
         if wanted and not running.gave_way:
             self._say(f"{program.called} stops for {wanted}")
-            _end(running.process.pid, lambda: program.stop_timeout_s, running.process, program.stop_signal)
+            if _end(running.process.pid, lambda: program.stop_timeout_s, running.process, program.stop_signal):
+                self._judge_end(program, running.process.returncode)
             _kill_session(running.process.pid)
             running.gave_way, running.restart_at_s, running.since_s = True, None, time.time()
             self._note()
@@ -180,7 +181,9 @@ class Supervisor:
         def waiting(waited_s: float) -> None:
             self._say(f"waiting for {_with(program.called, left())}; {waited_s:.0f} s so far")
 
-        if _end(running.process.pid, limit_s, running.process, program.stop_signal, waiting):
+        if running.gave_way:
+            pass  # has ended, and its end was judged
+        elif _end(running.process.pid, limit_s, running.process, program.stop_signal, waiting):
             self._judge_end(program, running.process.wait())
         else:
             self._say(

@@ -50,8 +50,23 @@ def test_a_program_gives_way_and_starts_again(settings: Settings, tmp_path: Path
         wait_until(lambda: supervisor.exit_code("small") is None)
         assert pid_of(settings) != first
         assert said == ["small stops for a test", "small starts again"]
+        assert supervisor.ended_otherwise == []
     finally:
         supervisor.stop_all()
+
+
+def test_a_program_that_gives_way_and_is_not_through_is_named(settings: Settings, tmp_path: Path) -> None:
+    said: list[str] = []
+    supervisor, log = Supervisor(settings, said.append), tmp_path / "small.log"
+    code = "import signal, sys; signal.signal(15, lambda *_: sys.exit(3)); print(flush=True); signal.pause()"
+    supervisor.start(Program("small", [sys.executable, "-c", code], log, gives_way=True))
+    try:
+        wait_until(lambda: log.stat().st_size > 0)
+        with writers_paused(settings, ("silver",), "a test", say):
+            supervisor.watch()
+    finally:
+        supervisor.stop_all()
+    assert supervisor.ended_otherwise == ["small"] and "small ended with exit code 3" in said[1]
 
 
 def test_a_writer_that_does_not_end_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
