@@ -50,7 +50,7 @@ class Aggregation:
         commits.create_tables(spark, (GOLD_PRODUCT_SALES,), settings)
         note = commits.last_note(spark, GOLD_PRODUCT_SALES, settings)
         _refuse_other_windows(note, settings)
-        self.read_version: int = note.get("silver_version", 0)
+        self.read_version = commits.as_moved(spark, SILVER_EVENTS, settings, note.get("silver_version", 0))
         self._clock_us: int | None = note.get("clock_us")
         self._newest_us = self._clock_us
         self._generation: int = note.get("generation", 0) + 1

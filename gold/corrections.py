@@ -21,6 +21,7 @@ def corrections_in(
 
     :param before: the note of the version before. Its clock says which windows were complete then: those that had
         ended longer ago than the setting late_s.
+    :raises GoneError: the files of one of these versions have been removed since.
     """
     clock_us, oldest_us = before.get("clock_us"), note.get("oldest_us")
     is_rebuild = "rebuild" in note
@@ -32,7 +33,7 @@ def corrections_in(
     oldest = F.timestamp_micros(F.lit(oldest_us or 0))
     is_old = (F.col("window_start_at") >= oldest) & (F.unix_micros("window_end_at") <= complete_us)
     old, new = (
-        commits.read_table(spark, GOLD_PRODUCT_SALES, settings, at).where(is_old) for at in (version - 1, version)
+        commits.read_old(spark, GOLD_PRODUCT_SALES, settings, at).where(is_old) for at in (version - 1, version)
     )
     return corrections(old, new, "rebuild" if is_rebuild else "late", note["revision"], now)
 

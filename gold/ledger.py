@@ -5,6 +5,7 @@ A purchase does not wait for them: product_sales has the hot path for itself (do
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -14,11 +15,14 @@ from pyspark.sql import DataFrame, SparkSession
 from gold.corrections import corrections_in
 from gold.folds import FOLDS, Fold
 from lakehouse import commits
+from lakehouse.errors import GoneError
 from lakehouse.publication import gone_keys, publish_committed
 from lakehouse.revisions import keys_gone, on_days, revised
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_PRODUCT_SALES, GOLD_SALES_CORRECTIONS, SILVER_EVENTS, Table
 from lakehouse.topics import Topics
+
+log = logging.getLogger("lakehouse")
 
 TABLES = (*(fold.table for fold in FOLDS), GOLD_SALES_CORRECTIONS)
 
@@ -61,7 +65,10 @@ class Ledger:
         since, upto = note.get("source_version", 0), self._version(fold.source)
         if upto <= since:
             return 0
-        facts, old, days = self._facts(fold, since, upto)
+        try:
+            facts, old, days = self._facts(fold, since, upto)
+        except GoneError:  # somebody has vacuumed: then of all rows that there are
+            facts, old, days = fold.whole(self._read(fold.source, upto)), self._read(fold.table), None
         read = {"source_version": upto, "silver_version": self._silver_version(fold.source, upto)}
         if days == []:
             self._notes[fold.table] = note | read
@@ -92,7 +99,7 @@ class Ledger:
             return fold.whole(source), held, None
         old, pieces = on_days(held, fold.table, changed), fold.pieces(on_days(source, fold.source, changed))
         if fold.held and fold.taken_back:
-            before = on_days(self._read(fold.source, since), fold.source, changed)
+            before = commits.read_old(self._spark, fold.source, self._settings, since, changed)
             back = fold.taken_back(fold.pieces(before))
             pieces = fold.held(old).unionByName(pieces).unionByName(back)
         return fold.facts(pieces), old, changed
@@ -111,7 +118,11 @@ class Ledger:
         before: commits.Note = {}
         for version, sales in commits.notes_after(self._spark, GOLD_PRODUCT_SALES, self._settings, since - 1):
             if version > since:
-                rows = corrections_in(self._spark, self._settings, version, before, sales, datetime.now(UTC))
+                try:
+                    rows = corrections_in(self._spark, self._settings, version, before, sales, datetime.now(UTC))
+                except GoneError as error:
+                    log.warning("%s What version %d has corrected is not logged.", error.found, version)
+                    rows = None
                 note = note | {"source_version": version}
                 if rows is not None:
                     revision = sales["revision"]

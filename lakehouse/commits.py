@@ -15,15 +15,17 @@ from urllib.parse import unquote
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
-from lakehouse.errors import TableError
+from lakehouse.errors import GoneError
 from lakehouse.files import delete_folder, list_names, read_text
+from lakehouse.revisions import on_days
 from lakehouse.settings import Settings
 from lakehouse.tables import Table
 from lakehouse.values import frame_of_rows
 
 Note = dict[str, Any]
 
-_COMMIT = re.compile(r"\d{20}\.json")
+_KEPT = ("commits and files that are kept until all tables have read them", "run `lakehouse rebuild gold`")
+_COMMIT_NAME = re.compile(r"\d{20}\.json")
 _LAST_VERSION = "spark.databricks.delta.lastCommitVersionInSession"
 _MERGE_NOTE = "spark.databricks.delta.commitInfo.userMetadata"
 
@@ -53,6 +55,37 @@ def read_table(spark: SparkSession, table: Table, settings: Settings, version: i
     if version is not None:
         reader = reader.option("versionAsOf", version)
     return reader.load(table.path(settings))
+
+
+def read_old(
+    spark: SparkSession, table: Table, settings: Settings, version: int, days: list[str] | None = None
+) -> DataFrame:
+    """The rows of an older version; with days, those in their folders.
+
+    :raises GoneError: its files have been removed since.
+    """
+    rows = read_table(spark, table, settings, as_moved(spark, table, settings, version))
+    rows = rows if days is None else on_days(rows, table, days)
+    if not _are_there(spark, [unquote(url) for url in rows.inputFiles()]):
+        raise GoneError(f"Files of version {version} of {table.name} are gone.", *_KEPT)
+    return rows
+
+
+def as_moved(spark: SparkSession, table: Table, settings: Settings, version: int) -> int:
+    """The newest version that has the same rows as this one: those after it have only put them into other files."""
+    there = set(versions(spark, table, settings))
+    while version + 1 in there and not _changes_rows(spark, table, settings, version + 1):
+        version += 1
+    return version
+
+
+def _are_there(spark: SparkSession, files: list[str]) -> bool:
+    """Has somebody removed none of these files?"""
+    by_folder: dict[str, set[str]] = {}
+    for url in files:
+        folder, _, name = url.rpartition("/")
+        by_folder.setdefault(folder, set()).add(name)
+    return all(names <= {*list_names(spark, folder)} for folder, names in by_folder.items())
 
 
 def append(rows: DataFrame, table: Table, settings: Settings, note: Note) -> int:
@@ -102,23 +135,23 @@ def added_rows(
 
     Out: the rows, read from the files of these commits alone, however many the table has; and their days.
 
-    :raises TableError: Delta no longer keeps one of these commits in the log.
+    :raises GoneError: Delta no longer keeps one of these commits in the log, or somebody has moved rows of theirs and
+        removed the files where they were.
     """
     there = set(versions(spark, table, settings))
     paths: dict[str, str] = {}
-    for version in range(after + 1, upto + 1):
-        if version not in there:
-            raise TableError(
-                f"Version {version} of {table.name} is not in its log any more.",
-                f"all commits after version {after}, the last that was read",
-                "run `lakehouse rebuild gold`",
-            )
+    moved: set[str] = set()
+    for version in sorted(each for each in there | {*range(after + 1, upto + 1)} if each > after):
         for action in _actions(spark, table, settings, version):
             add, remove = action.get("add"), action.get("remove")
-            if add and add["dataChange"]:
+            if add and add["dataChange"] and version <= upto:
                 paths[add["path"]] = add["partitionValues"][table.partition_by[0]]
-            if remove and remove["dataChange"]:  # else its rows have only moved, and the file is kept for a week
+            if remove and remove["dataChange"] and version <= upto:
                 paths.pop(remove["path"], None)
+            elif remove and remove["path"] in paths:  # its rows have only moved, and the file is kept for a while
+                moved.add(remove["path"])
+    if not _are_there(spark, [f"{table.path(settings)}/{unquote(path)}" for path in moved & paths.keys()]):
+        raise GoneError(f"Rows of {table.name} that were not read yet are in files that are gone.", *_KEPT)
     if not paths:
         return frame_of_rows(spark, [], table.schema), []
     reader = spark.read.schema(table.schema).option("basePath", table.path(settings))
@@ -185,8 +218,17 @@ def last_note(spark: SparkSession, table: Table, settings: Settings) -> Note:
 
 
 def note_of(spark: SparkSession, table: Table, settings: Settings, version: int) -> Note:
-    """The note of a version; empty if it has none."""
-    return _note(spark, table, settings, version) or {}
+    """The note of a version; of a commit that has none, as one that only moves rows, that of the one before. Empty if
+    none was written by then.
+    """
+    for each in range(version, -1, -1):
+        try:
+            note = _note(spark, table, settings, each)
+        except GoneError:  # the log does not go back so far
+            return {}
+        if note is not None:
+            return note
+    return {}
 
 
 def notes_after(spark: SparkSession, table: Table, settings: Settings, version: int) -> Iterator[tuple[int, Note]]:
@@ -208,7 +250,7 @@ def days_changed(spark: SparkSession, table: Table, settings: Settings, after: i
 
 
 def _note(spark: SparkSession, table: Table, settings: Settings, version: int) -> Note | None:
-    for line in read_text(spark, f"{_log(table, settings)}/{version:020d}.json").splitlines():
+    for line in _commit(spark, table, settings, version):
         if "commitInfo" in line:
             note = json.loads(line).get("commitInfo", {}).get("userMetadata")
             return None if note is None else dict(json.loads(note))
@@ -217,15 +259,27 @@ def _note(spark: SparkSession, table: Table, settings: Settings, version: int) -
 
 def _actions(spark: SparkSession, table: Table, settings: Settings, version: int) -> Iterator[dict[str, Any]]:
     """What a commit does, as Delta's protocol has it, in the order of the file."""
-    for line in read_text(spark, f"{_log(table, settings)}/{version:020d}.json").splitlines():
-        yield json.loads(line)
+    return (json.loads(line) for line in _commit(spark, table, settings, version))
+
+
+def _commit(spark: SparkSession, table: Table, settings: Settings, version: int) -> list[str]:
+    """:raises GoneError: it is not in the log any more."""
+    try:
+        return read_text(spark, f"{_log(table, settings)}/{version:020d}.json").splitlines()
+    except FileNotFoundError:
+        raise GoneError(f"Version {version} of {table.name} is not in its log any more.", *_KEPT) from None
+
+
+def _changes_rows(spark: SparkSession, table: Table, settings: Settings, version: int) -> bool:
+    actions = _actions(spark, table, settings, version)
+    return any(each["dataChange"] for action in actions for name, each in action.items() if name in ("add", "remove"))
 
 
 def versions(spark: SparkSession, table: Table, settings: Settings) -> list[int]:
     """All versions whose commits are in the log, oldest first."""
     # Delta's protocol names a commit's file by its version. The table's history would tell too, in seconds, when cold.
     names = list_names(spark, _log(table, settings))
-    return sorted(int(name[:20]) for name in names if _COMMIT.fullmatch(name))
+    return sorted(int(name[:20]) for name in names if _COMMIT_NAME.fullmatch(name))
 
 
 def _log(table: Table, settings: Settings) -> str:

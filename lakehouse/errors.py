@@ -47,6 +47,10 @@ class TableError(LakehouseError):
     """A table is missing, unknown, or not as its contract says."""
 
 
+class GoneError(TableError):
+    """A table no longer has what a reader was to go on with: commits in its log, or files of older versions."""
+
+
 class InputError(LakehouseError):
     """A file or an argument given by the user cannot be used."""
 

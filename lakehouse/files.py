@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from lakehouse.errors import TableError
@@ -12,11 +13,19 @@ from lakehouse.session import is_local
 
 
 def read_text(spark: SparkSession, url: str) -> str:
-    """The whole of a small UTF-8 file."""
+    """The whole of a small UTF-8 file.
+
+    :raises FileNotFoundError: there is none.
+    """
     if is_local(url):  # six calls to the JVM take longer than the reading
         return _local(url).read_text(encoding="utf-8")
     path, system = _open(spark, url)
-    stream = system.open(path)
+    try:
+        stream = system.open(path)
+    except Py4JJavaError as error:
+        if error.java_exception.getClass().getSimpleName() == "FileNotFoundException":
+            raise FileNotFoundError(url) from None
+        raise
     try:
         return str(_jvm(spark).org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
     finally:

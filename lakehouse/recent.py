@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse import commits
+from lakehouse.errors import GoneError
 from lakehouse.settings import Settings
 from lakehouse.tables import SILVER_EVENTS
 
@@ -69,17 +71,18 @@ def events_since(spark: SparkSession, settings: Settings, version: int, since_us
     They are in the files of the commits since the store clock came to that time. To find those in the log takes a
     fraction of what a first look at the table takes, and after a crash the sales are waiting.
     """
+    versions = [each for each in commits.versions(spark, SILVER_EVENTS, settings) if each <= version]
 
     def clock_us(at: int) -> int:
         return commits.note_of(spark, SILVER_EVENTS, settings, at).get("clock_us") or 0
 
-    versions = [each for each in commits.versions(spark, SILVER_EVENTS, settings) if each <= version]
     first = bisect_left(versions, since_us, key=clock_us)
-    if first == 0 and versions[0] > 0:  # the log does not go back so far
-        since = F.timestamp_micros(F.lit(since_us))
-        events = commits.read_table(spark, SILVER_EVENTS, settings, version)
-        events = events.where(F.col("event_on") >= F.to_date(since))
-    else:
+    is_since = F.unix_micros("event_at") >= since_us
+    if first > 0 or versions[0] == 0:  # else the log does not go back so far
         after = versions[first] - 1 if first < len(versions) else version
-        events, _ = commits.added_rows(spark, SILVER_EVENTS, settings, after, version)
-    return events.where(F.unix_micros("event_at") >= since_us)
+        with suppress(GoneError):
+            events, _ = commits.added_rows(spark, SILVER_EVENTS, settings, after, version)
+            return events.where(is_since)
+    since = F.timestamp_micros(F.lit(since_us))
+    events = commits.read_table(spark, SILVER_EVENTS, settings, version)
+    return events.where((F.col("event_on") >= F.to_date(since)) & is_since)

@@ -24,12 +24,13 @@ from lakehouse.tables import (
     SILVER_QUARANTINE,
     SILVER_SESSIONS,
     Table,
+    find_table,
 )
 from operate.behind import LATE_S, STARTING_S, Behind, bronze_behind, carts_behind, gold_behind, silver_behind
 from operate.content import content_hash, prefixed
 from operate.derived import derived_tables
 from operate.held import held_records
-from operate.lake import commits_of, last_noted, open_table, query, rows_of
+from operate.lake import as_moved, commits_of, last_noted, open_table, query, rows_of
 from operate.programs import run_since_s
 from operate.served import served_counts
 
@@ -324,7 +325,8 @@ def _read_versions(table: Table, settings: Settings) -> dict[str, int]:
         commit = last_noted(table, settings)
     except TableError:
         return {}
-    return {table.name: commit.version, SILVER_EVENTS.name: commit.note.get("silver_version", 0)}
+    read = as_moved(SILVER_EVENTS, settings, commit.note.get("silver_version", 0))
+    return {table.name: as_moved(table, settings, commit.version), SILVER_EVENTS.name: read}
 
 
 def _replayable(settings: Settings) -> dict[str, Any]:
@@ -363,11 +365,12 @@ def _silver_versions(settings: Settings) -> dict[str, int]:
     """The versions of silver's tables that belong together, and of bronze.events that silver had read in them."""
     commit = last_noted(SILVER_EVENTS, settings)
     beside = commit.note.get("beside", {SILVER_DUPLICATES.name: 0, SILVER_QUARANTINE.name: 0})
-    return {
+    noted = {
         SILVER_EVENTS.name: commit.version,
         BRONZE_EVENTS.name: commit.note.get("bronze_version", 0),
         **beside,
     }
+    return {name: as_moved(find_table(name), settings, version) for name, version in noted.items()}
 
 
 def _counts(names: tuple[str, ...], row: tuple[Any, ...]) -> dict[str, Any]:

@@ -104,6 +104,9 @@ def _as_time(text: str) -> int | datetime:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
+_MOVES = ("OPTIMIZE", "VACUUM START", "VACUUM END")
+
+
 def commits_of(table: Table, settings: Settings, limit: int | None = None) -> list[Commit]:
     """The history of a table, newest first."""
     while True:
@@ -129,6 +132,20 @@ def _note(text: str | None) -> dict[str, Any]:
     except ValueError:
         return {}
     return note if isinstance(note, dict) else {}
+
+
+def as_moved(table: Table, settings: Settings, version: int) -> int:
+    """The newest version that has the same rows as this one: the commits between have only moved them to other files,
+    and the old ones may be gone.
+    """
+    newest = open_table(table, settings).version()
+    later = commits_of(table, settings, newest - version) if newest > version else []
+    for commit in reversed(later):
+        if commit.version > version:
+            if commit.operation not in _MOVES:
+                break
+            version = commit.version
+    return version
 
 
 def last_noted(table: Table, settings: Settings) -> Commit:

@@ -174,8 +174,10 @@ class Visits:
         upto: int,
     ) -> None:
         """:param placed: where the visits are that need not be computed again."""
-        computed = told_sessions(self._events_of(again, upto), self._settings).persist() if again else None
-        if computed is not None:
+        computed = None
+        if again:
+            silver = commits.read_table(self._spark, SILVER_EVENTS, self._settings, upto)
+            computed = told_sessions(self._events_of(again, silver), self._settings).persist()
             found = _spans(computed)
             placed |= {one: found[one] for one in again}
         gone: set[str] = set()
@@ -235,11 +237,11 @@ class Visits:
     def _publish(self) -> None:
         self._note = publish_committed(self._spark, self._settings, self._topics, SILVER_SESSIONS, self._note)
 
-    def _events_of(self, spans: Mapping[One, Span], version: int) -> DataFrame:
+    def _events_of(self, spans: Mapping[One, Span], events: DataFrame) -> DataFrame:
         stretches: dict[Day, Stretch] = {}
         for span in spans.values():
             widen(stretches, span.first_us, span.last_us)
-        events = commits.read_table(self._spark, SILVER_EVENTS, self._settings, version).where(in_stretches(stretches))
+        events = events.where(in_stretches(stretches))
         wanted = _frame_of_ones(self._spark, spans)
         at_us = F.unix_micros("event_at")
         is_wanted = _is_one(events, wanted) & at_us.between(wanted["first_us"], wanted["last_us"])
@@ -278,7 +280,8 @@ class Visits:
             spans[user_id, session] = span._replace(first_us=ends[0], last_us=ends[1])
         if not spans:
             return held_states(self._spark, [], rules)
-        events = self._events_of(spans, self.read_version)
+        read = commits.read_old(self._spark, SILVER_EVENTS, self._settings, self.read_version)
+        events = self._events_of(spans, read)
         held = told_events(events.where(stream_is_told())).select(*INPUT)
         return held_states(self._spark, list(_values(held)), rules)
 
