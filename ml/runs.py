@@ -22,6 +22,7 @@ from mlflow.exceptions import MlflowException
 from lakehouse.errors import LakehouseError, ServiceError
 from lakehouse.settings import Settings
 from ml.gate import CHAMPION, Decision, Gain, decide
+from ml.moved_store import follow_the_move
 
 _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What MLflow says of a model that is not registered, and of an alias that is not set."""
@@ -37,7 +38,7 @@ class ModelError(LakehouseError):
         super().__init__(
             f"{version.name} version {version.version} {what}.",
             "a version that `lakehouse ml train` has registered",
-            f"take the alias `{CHAMPION}` from it in MLflow, then run `lakehouse ml train`",
+            f"run `lakehouse ml {CHAMPION} {version.name} none`, then `lakehouse ml train`",
         )
 
 
@@ -65,6 +66,8 @@ class Runs:
             logging.getLogger(chatty).setLevel(logging.WARNING)
         self._settings, self.uri = settings, settings.mlflow_uri
         settings.mlflow_folder.mkdir(parents=True, exist_ok=True)
+        if not settings.mlflow_tracking_uri:
+            follow_the_move(settings.mlflow_folder)
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
         self.client = MlflowClient(self.uri, self.uri)

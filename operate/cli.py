@@ -197,6 +197,7 @@ def _add_ml(commands: argparse._SubParsersAction, common: argparse.ArgumentParse
         ways,
         common,
         ("train", "ml.train", "models on silver, into MLflow; the better one becomes champion"),
+        ("champion", "ml.set_champion", "choose the version that scores, or none"),
         ("reproduce", "ml.reproduce", "train again what a run has trained, and compare"),
         ("card", "ml.card", "a model on a page: purpose, data, how good, limits, what it must not be used for"),
         ("drift", "ml.show_drift", "are days like what was learned, and did what was said come true?"),

@@ -31,7 +31,6 @@ PORTS = {
     "STOREFRONT_PAGE_PORT": (8050, "the live page"),
     "STOREFRONT_MLFLOW_PORT": (5000, "MLflow"),
     "STOREFRONT_SPARK_PORT": (8080, "Spark's master"),
-    "STOREFRONT_HDFS_PORT": (9870, "HDFS"),
 }
 """Name -> port on 127.0.0.1, and what is there."""
 

@@ -16,7 +16,7 @@ from lakehouse.settings import PREFIX, Settings
 from operate import cli
 from tests.compose import ROOT, VARIABLE, texts
 
-PUBLISHED = {"page", "mlflow", "spark-master", "namenode"}
+PUBLISHED = {"page", "mlflow", "spark-master"}
 """The live page, and pages of programs. Nothing else is reached from outside."""
 
 _IMAGE = re.compile(r"[\w./-]+:[\w.-]*\d[\w.-]*")
@@ -159,7 +159,9 @@ def _command(name: str, node: Node, _compose: Node) -> Iterator[str]:
             if find_spec(module) is None:
                 yield f"{module} is no module"
         case ["spark-class", class_, *_] if class_.startswith("org.apache.spark.deploy."):
-            pass
+            options = str(node.get("environment", {}).get("SPARK_DAEMON_JAVA_OPTS", "")).split()
+            if class_.endswith(".Master") and "-Dspark.master.rest.enabled=false" not in options:
+                yield "takes jobs without the secret, by Spark's REST interface"
         case ["mlflow", "server", *_] | []:
             pass
         case [program, *_]:

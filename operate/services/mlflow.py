@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from lakehouse.errors import SettingError
 from lakehouse.settings import Settings
+from ml.moved_store import follow_the_move
 from operate.services import ports
 
 _ANSWER_S = 2.0
@@ -45,15 +46,15 @@ class MlflowServer:
         if not is_installed():
             raise missing_extra("mlflow")
         self.output.parent.mkdir(parents=True, exist_ok=True)
+        follow_the_move(self._folder)
         _, notes = ports.settle(self._folder / _MEMORY, {"mlflow_port": self._settings.mlflow_port})
         return notes
 
     def command(self) -> list[str]:
         """For after `prepare`. Artifacts are read where they are, by the process that shows them."""
         port = self.url.rsplit(":", 1)[1]
-        where = ["--backend-store-uri", self._settings.mlflow_uri, "--no-serve-artifacts"]
-        listen = ["--host", ports.LOOPBACK, "--port", port, "--workers", "1"]
-        return [sys.executable, "-m", "mlflow", "server", *where, *listen]
+        listen = ["--host", ports.LOOPBACK, "--port", port]
+        return [sys.executable, "-m", "operate.services.mlflow_shown", "--store", self._settings.mlflow_uri, *listen]
 
     def environment(self) -> dict[str, str]:
         """Ours, but nothing is told to anybody, and of MLflow's eight processes for jobs that nobody gives it none."""

@@ -104,6 +104,7 @@ def run(seed: int, short: bool, keep: bool, say: Say) -> Generator[Check]:
                 yield from scoring_checks(stage, mlflow)
             passwords["postgres"] = conninfo_to_dict(stage.settings.postgres_dsn.get_secret_value())["password"]
             yield watch.secrets_check(passwords, folder)
+            yield check("spark: takes no job without the secret", not stage.spark.takes_jobs_by_rest())
         except (AssertionError, LakehouseError, KafkaException, OSError) as error:
             yield check("the run itself", False, error=f"{type(error).__name__}: {error}")
         say(f"at most {watch.peak_mb:,} MB in {watch.peak_processes} processes, all together")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 import urllib.request
@@ -21,6 +22,7 @@ from operate.services import ports, process
 from tests.programs import free_ports
 from tests.services.runs import BIN, ROOT
 
+_REST_PORT = 6066  # of each master, unless it is told otherwise
 _WORKER_CORES, _WORKER_MEMORY = "5", "4g"
 _CONF = ROOT / "deploy" / "spark" / "cluster.conf"
 # All live for minutes here: to compile their code well took more of two processors than to run it.
@@ -50,7 +52,7 @@ class SparkCluster:
             "_SPARK_AUTH_SECRET": secret,
             # A driver insists on the property, and then takes what the variable has.
             "SPARK_SUBMIT_OPTS": "-Dspark.authenticate=true -Dspark.authenticate.secret=_SPARK_AUTH_SECRET",
-            "SPARK_DAEMON_JAVA_OPTS": "-Dspark.authenticate=true",
+            "SPARK_DAEMON_JAVA_OPTS": "-Dspark.authenticate=true -Dspark.master.rest.enabled=false",
             "JAVA_TOOL_OPTIONS": f"{COMPILE_QUICKLY} {INTERPRET_ROWS}",
         }
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -93,6 +95,12 @@ class SparkCluster:
         with suppress(OSError), urllib.request.urlopen(f"http://{ports.LOOPBACK}:{self._ui}/json/", timeout=10) as said:
             return int(json.load(said)["aliveworkers"])
         return 0
+
+    def takes_jobs_by_rest(self) -> bool:
+        """Is Spark's REST interface open, which knows no secret?"""
+        with suppress(OSError), socket.create_connection((ports.LOOPBACK, _REST_PORT), timeout=5):
+            return True
+        return False
 
     def submit(self, script: str, settings: Settings, *arguments: str) -> Job:
         """`spark-submit SCRIPT`, as a user types it at the root of the project; settings come by environment."""

@@ -30,7 +30,7 @@ from ml.intent_training import INPUT, IntentTraining, train_intent
 from ml.origin import ROW, input_url, kept_input
 from ml.purchase_intent import CartDataError, IntentSettings, matrix, probabilities
 from ml.reproduce import reproduce
-from ml.runs import Runs
+from ml.runs import Logged, Runs
 from ml.train_purchase_intent import NAME, train_purchase_intent
 from ml.trained import Trained
 from tests.card_numbers import numbers_in, written
@@ -103,6 +103,25 @@ def test_the_registered_model_is_of_the_time_before_the_holdout(trained: First) 
     # Three quarters of 39 days; of these the outcomes of the last day were not known yet.
     assert (first.training.trained_until_at - at(29.25)).total_seconds() < day_s / 20
     assert first.training.model.carts == pytest.approx((29.25 - 1) / DAYS * CARTS, abs=2)
+
+
+def test_a_home_that_was_copied_and_moved_has_its_runs_and_models(trained: First, tmp_path: Path) -> None:
+    settings, first, _ = trained
+    copy, home = tmp_path / "a copy", tmp_path / "moved"
+    shutil.copytree(settings.home, copy)
+    Runs(Settings(home=copy))
+    copy.rename(home)
+    here = (home / "mlflow" / "artifacts").as_uri()
+    runs = Runs(Settings(home=home))
+    assert runs.client.get_run(first.run_id).info.artifact_uri.startswith(f"{here}/")
+    assert runs.client.list_artifacts(first.run_id, "plots")
+    champion = runs.champion(NAME)
+    assert champion is not None and classifier_of(champion).classes_.tolist() == [0, 1]
+    with runs.run(NAME, "another") as run_id:
+        runs.log(Logged({}, {}, {}, {"one": pd.DataFrame({"a": [1]})}))
+    assert runs.client.get_run(run_id).info.artifact_uri.startswith(f"{here}/") and len(runs.table(run_id, "one")) == 1
+    theirs = Runs(settings).client.get_run(first.run_id).info.artifact_uri
+    assert theirs.startswith(settings.home.as_uri()), "the one that was copied stays as it is"
 
 
 def test_what_was_registered_predicts_as_what_was_trained_bit_by_bit(spark: SparkSession, trained: First) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -60,3 +61,45 @@ def test_its_port_is_the_same_again(settings: Settings) -> None:
     assert first.url == ""
     first.prepare()
     assert MlflowServer(settings).url == first.url != ""
+
+
+REACHED_BY_ANYBODY = [
+    ("PUT", "/ajax-api/3.0/mlflow/assistant/config", {"providers": {}}),
+    ("POST", "/ajax-api/3.0/mlflow/assistant/message", {"message": "hi"}),
+    ("GET", "/ajax-api/3.0/mlflow/assistant/sessions/1/stream", None),
+    ("GET", "//ajax-api/3.0/mlflow/assistant/config", None),
+    ("GET", "/ajax-api/3.0/mlflow/runs/../assistant/config", None),
+    ("GET", "/ajax-api/3.0/mlflow/runs/%2e%2e/assistant/config", None),
+    ("GET", "/ajax-api/3.0/mlflow/runs%2f..%2fassistant%2fconfig", None),
+    ("POST", "/ajax-api/2.0/mlflow/runs/delete", {"run_id": "RUN"}),
+    ("POST", "/api/2.0/mlflow/runs/set-tag", {"run_id": "RUN", "key": "silver_version", "value": "8"}),
+    ("POST", "/api/2.0/mlflow/registered-models/alias", {"name": "m", "alias": "champion", "version": "1"}),
+    ("DELETE", "/api/2.0/mlflow/registered-models/alias", {"name": "m", "alias": "champion"}),
+    ("POST", "/api/2.0/mlflow/webhooks", {"name": "w", "url": "http://127.0.0.1:9"}),
+    ("GET", "/ajax-api/2.0/mlflow/gateway-proxy?gateway_path=x", None),
+    ("POST", "/ajax-api/3.0/mlflow/gateway/secrets/create", {}),
+    ("POST", "/v1/traces", {}),
+    ("GET", "/docs", None),
+    ("OPTIONS", "/ajax-api/2.0/mlflow/runs/search", None),
+]
+
+
+def test_whoever_reaches_its_port_can_read_and_nothing_else(shown: tuple[MlflowServer, str, int]) -> None:
+    server, run_id, _ = shown
+    for method, path, body in REACHED_BY_ANYBODY:
+        port = int(server.url.rpartition(":")[2])
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)  # sends the path as it is
+        content = None if body is None else json.dumps(body).replace("RUN", run_id)
+        client.request(method, path, content, {"Content-Type": "application/json"})
+        answer = client.getresponse()
+        assert answer.status == 403, (method, path, answer.status, answer.read())
+        client.close()
+    search = urllib.request.Request(
+        f"{server.url}/ajax-api/2.0/mlflow/runs/search",
+        json.dumps({"experiment_ids": ["1"]}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(search) as said:
+        (run,) = json.load(said)["runs"]
+    assert run["info"]["lifecycle_stage"] == "active"
+    assert {"key": "silver_version", "value": "7"} in run["data"]["tags"]

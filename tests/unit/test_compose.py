@@ -46,6 +46,12 @@ BREAKS: dict[str, Break] = {
     ),
     "kafka: publishes 127.0.0.1:9092:9092, and is no page": lambda s: s["kafka"].update(ports=["127.0.0.1:9092:9092"]),
     "page: publishes 8050:8050, not a port of .env": lambda s: s["page"].update(ports=["8050:8050"]),
+    "namenode: publishes 127.0.0.1:9870:9870, and is no page": lambda s: s["namenode"].update(
+        ports=["127.0.0.1:9870:9870"]
+    ),
+    "spark-master: takes jobs without the secret": lambda s: s["spark-master"]["environment"].update(
+        SPARK_DAEMON_JAVA_OPTS="-Dspark.authenticate=true"
+    ),
     "gold: has no health check": lambda s: s["gold"].pop("healthcheck"),
     "silver: has restart policy None": lambda s: s["silver"].pop("restart"),
     "sink: has no memory limit": lambda s: s["sink"].pop("mem_limit"),

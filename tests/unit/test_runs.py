@@ -8,6 +8,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from lakehouse.settings import Settings
+from ml import set_champion
 from ml.gate import CHAMPION
 from ml.runs import ModelError, Runs
 
@@ -32,6 +33,22 @@ def test_there_is_no_champion_of_an_unknown_model_or_without_the_alias(
         runs.champion("lifetime-value")
 
 
+def test_a_command_chooses_the_champion_or_none(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(settings.home))
+    runs = Runs(settings)
+    runs.client.create_registered_model("lifetime-value")
+    for _ in range(2):
+        runs.client.create_model_version("lifetime-value", source=str(settings.home))
+    for version in ("2", "1"):
+        assert set_champion.main(["lifetime-value", version]) == 0
+        champion = runs.champion("lifetime-value")
+        assert champion is not None and str(champion.version) == version
+    assert set_champion.main(["lifetime-value", "3"]) == 1
+    assert set_champion.main(["purchase-intent", "1"]) == 1, "no such model yet"
+    assert set_champion.main(["lifetime-value", "none"]) == 0
+    assert runs.champion("lifetime-value") is None
+
+
 def test_a_version_that_no_training_of_ours_has_made_is_said_as_such(settings: Settings) -> None:
     runs = Runs(settings)
     runs.client.create_registered_model("lifetime-value")
@@ -40,7 +57,7 @@ def test_a_version_that_no_training_of_ours_has_made_is_said_as_such(settings: S
     version = runs.client.create_model_version("lifetime-value", source=str(settings.home), run_id=run_id)
     with pytest.raises(ModelError, match="lifetime-value version 1 has a run without a time in the tag") as raised:
         runs.told_at(version, "cut_off_at")
-    assert "alias `champion`" in raised.value.next_step
+    assert "`lakehouse ml champion lifetime-value none`" in raised.value.next_step
     runs.client.set_tag(run_id, "cut_off_at", "some day")
     with pytest.raises(ModelError):
         runs.told_at(version, "cut_off_at")
