@@ -25,6 +25,7 @@ from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from lakehouse.tables import GOLD_FUNNEL, SILVER_EVENTS
 from lakehouse.topics import GoldTopics
+from operate.ready import say_ready
 from operate.services import process
 from silver.visits import Visits
 
@@ -93,6 +94,7 @@ def _trained_scores(spark: SparkSession, settings: Settings, stop: Stop) -> tupl
 def _wait_for_champion(settings: Settings, stop: Stop) -> bool:
     from ml.score import wait_for_champion
 
+    say_ready(settings, "scores")  # until somebody trains, there is nothing else to do
     return wait_for_champion(settings, stop)
 
 
@@ -122,14 +124,18 @@ def together(groups: Sequence[Group]) -> Group:
 WRITES = tuple(name for group in GROUPS.values() for name in group.writes)
 
 
-def follow(group: Group, spark: SparkSession, settings: Settings, stop: Stop) -> None:
-    """Keeps the tables of a group up with silver.events until stopped; then takes in what is left."""
+def follow(group: Group, name: str, spark: SparkSession, settings: Settings, stop: Stop) -> None:
+    """Keeps the tables of a group up with silver.events until stopped; then takes in what is left.
+
+    :param name: of the program.
+    """
     if not _is_there_to_go_on(spark, settings, stop):
         return
     with ExitStack() as until_stopped:
         for work in group.works(spark, settings, stop):
             until_stopped.enter_context(work)
         log.info("running")
+        say_ready(settings, name)
         while not stop.wait(_LOOK_S):
             pass
 
@@ -153,7 +159,7 @@ def main() -> int:
     known = GROUPS | {"scores": TRAINED_SCORES} if given.train else GROUPS
     group = together([known[name] for name in given.names])
     process.give_way(group.niceness)
-    return in_session(given.names[0], group.writes, partial(follow, group), group.wait)
+    return in_session(given.names[0], group.writes, partial(follow, group, given.names[0]), group.wait)
 
 
 if __name__ == "__main__":

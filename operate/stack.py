@@ -24,7 +24,9 @@ from lakehouse.settings import Settings
 from lakehouse.streams import Stop, StoppedError
 from lakehouse.tables import BRONZE_EVENTS, SILVER_SESSIONS
 from operate import live
+from operate.java import COMPILE_QUICKLY
 from operate.lake import events_left, last_noted
+from operate.ready import is_ready
 from operate.served import lag
 from operate.services.kafka import KafkaBroker
 from operate.services.mlflow import MlflowServer, is_installed, missing_extra
@@ -228,6 +230,11 @@ class Stack:
     def wait_for_pipeline(self) -> None:
         self.supervisor.wait_until(lambda: is_running(read_pulse(self.settings)), "pipeline", _PIPELINE_START_S)
 
+    def are_rounds_ready(self) -> bool:
+        """Have all that keep slower tables begun to?"""
+        names = [name for name in _ROUNDS if self.supervisor.is_started(name)]
+        return all(is_ready(self.settings, name, self.supervisor.pid(name)) for name in names)
+
     def start_all(self, source: Source | None = file_source, with_rounds: bool = True) -> None:
         """All programs.
 
@@ -406,6 +413,9 @@ def running_stack(settings: Settings, say: Say, stop: Stop) -> Iterator[Stack]:
 
     :raises LockedError: another run has this home.
     """
+    options = os.environ.get("JAVA_TOOL_OPTIONS", "")
+    if options not in ("", COMPILE_QUICKLY):
+        say(f"JAVA_TOOL_OPTIONS is set, and each Java program here takes it: {options}")
     with only_run(settings, say):
         stack = Stack(settings, say, stop)
         try:
@@ -450,15 +460,19 @@ def up(settings: Settings, say: Say) -> int:
     with running_stack(settings, say, stop) as stack:
         say("starting Kafka, PostgreSQL and Spark")
         stack.start_all()
-        say(f"running. Kafka: {stack.settings.kafka_bootstrap}  lake: {settings.lake_url}  logs: {settings.logs}")
+        say(f"sales flow. Kafka: {stack.settings.kafka_bootstrap}  lake: {settings.lake_url}  logs: {settings.logs}")
         for line in (*stack.live_page(), *stack.mlflow(), *how_to_connect(stack.settings)):
             say(line)
         say(f"CSV files that are put into {settings.input_path} are read")
         say("Ctrl-C stops it; `lakehouse status` and `lakehouse audit` work beside it")
-        topics = _TopicsWatch(stack.settings, stack.topic_differences, say)
+        say("the slower tables start")
+        topics, all_run = _TopicsWatch(stack.settings, stack.topic_differences, say), False
         while not stop.wait(0.5):
             stack.supervisor.watch()
             topics.look()
+            if not all_run and stack.are_rounds_ready():
+                all_run = True
+                say("running.")
         say("stopping: the batch in work is finished first; Ctrl-C again ends everything at once")
         for name in (SOURCE, PAGE, MLFLOW):  # nothing waits for these
             stack.supervisor.ask_to_end(name)

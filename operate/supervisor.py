@@ -107,6 +107,9 @@ class Supervisor:
     def is_started(self, name: str) -> bool:
         return name in self._running
 
+    def pid(self, name: str) -> int:
+        return self._running[name].process.pid
+
     def exit_code(self, name: str) -> int | None:
         """None while the program runs."""
         return self._running[name].process.poll()
