@@ -15,6 +15,7 @@ import pytest
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop, StoppedError
+from operate.ready import is_ready, say_ready
 from operate.stack import Stack, running_stack
 from operate.supervisor import Program
 
@@ -67,6 +68,21 @@ def test_a_second_ctrl_c_while_programs_are_stopped(
         deaf = start(stack, tmp_path, BUSY)
         signal.raise_signal(signal.SIGINT)
     assert not deaf.is_running()
+
+
+def test_all_runs_when_each_slower_program_has_said_so_itself(stop: Stop, settings: Settings, tmp_path: Path) -> None:
+    code = "import sys, time; from operate.ready import say_ready; from lakehouse.settings import Settings; "
+    code += f"say_ready(Settings(home={str(settings.home)!r}), sys.argv[1]); time.sleep(600)"
+    say_ready(settings, "carts")  # of an earlier run
+    with running_stack(settings, lambda _: None, stop) as stack:
+        for name, runs in (("rounds", code), ("carts", "import time; time.sleep(600)")):
+            stack.supervisor.start(Program(name, [sys.executable, "-c", runs, name], tmp_path / name, stop_timeout_s=1))
+        rounds = stack.supervisor.pid("rounds")
+        stack.supervisor.wait_until(lambda: is_ready(settings, "rounds", rounds), "rounds", 60)
+        assert not stack.are_rounds_ready()
+        stack.supervisor.stop("carts")
+        stack.supervisor.start(Program("carts", [sys.executable, "-c", code, "carts"], tmp_path / "carts"))
+        stack.supervisor.wait_until(stack.are_rounds_ready, "carts", 60)
 
 
 def test_told_to_stop_while_it_starts_a_run_ends_well(stop: Stop, settings: Settings, tmp_path: Path) -> None:
