@@ -16,7 +16,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
 from lakehouse.errors import GoneError
-from lakehouse.files import delete_folder, list_names, read_text
+from lakehouse.files import delete_folder, exists, list_names, read_text
 from lakehouse.revisions import on_days
 from lakehouse.settings import Settings
 from lakehouse.tables import Table
@@ -66,7 +66,7 @@ def read_old(
     """
     rows = read_table(spark, table, settings, as_moved(spark, table, settings, version))
     rows = rows if days is None else on_days(rows, table, days)
-    if not _are_there(spark, [unquote(url) for url in rows.inputFiles()]):
+    if not all(exists(spark, unquote(url)) for url in rows.inputFiles()):
         raise GoneError(f"Files of version {version} of {table.name} are gone.", *_KEPT)
     return rows
 
@@ -77,15 +77,6 @@ def as_moved(spark: SparkSession, table: Table, settings: Settings, version: int
     while version + 1 in there and not _changes_rows(spark, table, settings, version + 1):
         version += 1
     return version
-
-
-def _are_there(spark: SparkSession, files: list[str]) -> bool:
-    """Has somebody removed none of these files?"""
-    by_folder: dict[str, set[str]] = {}
-    for url in files:
-        folder, _, name = url.rpartition("/")
-        by_folder.setdefault(folder, set()).add(name)
-    return all(names <= {*list_names(spark, folder)} for folder, names in by_folder.items())
 
 
 def append(rows: DataFrame, table: Table, settings: Settings, note: Note) -> int:
@@ -138,25 +129,21 @@ def added_rows(
     :raises GoneError: Delta no longer keeps one of these commits in the log, or somebody has moved rows of theirs and
         removed the files where they were.
     """
-    there = set(versions(spark, table, settings))
     paths: dict[str, str] = {}
-    moved: set[str] = set()
-    for version in sorted(each for each in there | {*range(after + 1, upto + 1)} if each > after):
+    for version in range(after + 1, upto + 1):
         for action in _actions(spark, table, settings, version):
             add, remove = action.get("add"), action.get("remove")
-            if add and add["dataChange"] and version <= upto:
+            if add and add["dataChange"]:
                 paths[add["path"]] = add["partitionValues"][table.partition_by[0]]
-            if remove and remove["dataChange"] and version <= upto:
+            if remove and remove["dataChange"]:  # else its rows have only moved, and the file is kept for a while
                 paths.pop(remove["path"], None)
-            elif remove and remove["path"] in paths:  # its rows have only moved, and the file is kept for a while
-                moved.add(remove["path"])
-    if not _are_there(spark, [f"{table.path(settings)}/{unquote(path)}" for path in moved & paths.keys()]):
-        raise GoneError(f"Rows of {table.name} that were not read yet are in files that are gone.", *_KEPT)
     if not paths:
         return frame_of_rows(spark, [], table.schema), []
     reader = spark.read.schema(table.schema).option("basePath", table.path(settings))
     reader = reader.option("__globPaths__", "false")  # a folder may have `[` in its name
     files = [f"{table.path(settings)}/{unquote(path)}" for path in paths]
+    if not all(exists(spark, file) for file in files):
+        raise GoneError(f"Rows of {table.name} that were not read yet are in files that are gone.", *_KEPT)
     return reader.parquet(*files).select(*table.schema.fieldNames()), sorted(set(paths.values()))
 
 

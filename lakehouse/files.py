@@ -48,6 +48,13 @@ def write_text(spark: SparkSession, url: str, text: str) -> None:
         raise TableError(f"{url} cannot be written.", "a new file in a folder that can be written")
 
 
+def exists(spark: SparkSession, url: str) -> bool:
+    if is_local(url):
+        return _local(url).exists()
+    path, system = _open(spark, url)
+    return bool(system.exists(path))
+
+
 def list_names(spark: SparkSession, url: str) -> list[str]:
     """The names of what is in a folder; none when there is no such folder."""
     if is_local(url):  # a log of a day has tens of thousands of names, each two calls to the JVM
