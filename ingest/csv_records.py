@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingest.csv_rows import MOST_ROW_BYTES, START_OF_ROW_BYTES, CsvRow, open_csv
+from ingest.csv_rows import MOST_BROKEN_SHARE, MOST_ROW_BYTES, START_OF_ROW_BYTES, CsvRow, open_csv
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Recorder:
         return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def csv_records(path: Path, most_broken: float = 0.1) -> Iterator[CsvRecord]:
+def csv_records(path: Path, most_broken: float = MOST_BROKEN_SHARE) -> Iterator[CsvRecord]:
     """All rows of a file, one record each.
 
     :param most_broken: see `open_csv`.

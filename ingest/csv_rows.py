@@ -27,8 +27,10 @@ from lakehouse.errors import InputError
 MOST_ROW_BYTES = 8 * 1024 * 1024 - 65_536  # the topic takes 8 MiB, its headers included
 MOST_ROW_LINES = 100
 START_OF_ROW_BYTES = 65_536
-LOOKED_AT_ROWS, FEW_BROKEN_ROWS = 1_000, 10
-"""A file is refused when of its first rows none is good, or more than a few and more than a share are broken."""
+LOOKED_AT_ROWS, FEW_BROKEN_ROWS, MOST_BROKEN_SHARE = 1_000, 10, 0.1
+"""A file is refused when of its first rows none is good, or more than a few and more than a share are broken; this one
+unless another is asked for.
+"""
 _LOOKED_AT_BYTES, _PIECE_BYTES = 65_536, 1 << 20
 # What JSON has as it is: a row of these only needs no parser of CSV and no escapes.
 _PLAIN = bytes(set(range(0x20, 0x100)) - set(b'"\\\x7f'))
@@ -228,7 +230,7 @@ class _ReturnsAsFeeds(io.RawIOBase):
 
 
 @contextmanager
-def open_csv(path: Path, most_broken: float = 0.1) -> Iterator[CsvFile]:
+def open_csv(path: Path, most_broken: float = MOST_BROKEN_SHARE) -> Iterator[CsvFile]:
     """:param most_broken: the share of its first rows that may be broken.
 
     :raises InputError: it cannot be read, or is no file of events.

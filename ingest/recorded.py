@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.csv_records import CsvRecord, csv_records
+from ingest.csv_rows import MOST_BROKEN_SHARE
 from ingest.event_time import read_time
 from ingest.producer import RecordProducer, send_unreadable
 from lakehouse.errors import InputError
@@ -47,7 +48,7 @@ def check_files(files: Sequence[Path]) -> None:
             raise InputError(f"{path}: {error.strerror}.", "a CSV file that can be read", "correct the path") from None
 
 
-def in_order(files: Sequence[Path], most_broken: float = 0.1) -> Iterator[RecordedRow]:
+def in_order(files: Sequence[Path], most_broken: float = MOST_BROKEN_SHARE) -> Iterator[RecordedRow]:
     """All rows of all files, merged by event_time; rows of one moment in the order of the files.
 
     The rows of one file keep their order. A row without a time goes right behind the row before it in its file; one

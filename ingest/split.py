@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest.console import Progress, printable, stop_on_signals
-from ingest.csv_rows import MOST_ROW_BYTES, CsvFile, CsvRow, open_csv
+from ingest.csv_rows import MOST_BROKEN_SHARE, MOST_ROW_BYTES, CsvFile, CsvRow, open_csv
 from ingest.event_batch import COLUMNS, HEADER
 from ingest.event_time import utc_day
 from lakehouse.errors import InputError, LakehouseError
@@ -48,7 +48,7 @@ def split(
     replace: bool = False,
     on_progress: Callable[[Split], None] = lambda split: None,
     should_stop: Callable[[], bool] = lambda: False,
-    most_broken: float = 0.1,
+    most_broken: float = MOST_BROKEN_SHARE,
 ) -> list[Path]:
     """Rows of CSV files, plain or packed -> a file per UTC day with a header, rows in the order of the input.
 

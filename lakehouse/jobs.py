@@ -64,12 +64,13 @@ def in_session(
             with writer_of(layers, settings):
                 log.info("%s: starting Spark", name)
                 with ExitStack() as until_done:
-                    with stop.nothing_begun():
-                        spark = until_done.enter_context(spark_session(f"storefront {name}", settings))
+                    try:
+                        with stop.nothing_begun():
+                            spark = until_done.enter_context(spark_session(f"storefront {name}", settings))
+                    except StoppedError:
+                        log.info("%s: stopped while Spark started", name)
+                        return 0
                     work(spark, settings, stop)
-    except StoppedError:
-        log.info("%s: stopped while Spark started", name)
-        return 0
     except LakehouseError as error:
         log.error("%s: %s", name, error)
         return 1

@@ -38,7 +38,7 @@ class ModelError(LakehouseError):
         super().__init__(
             f"{version.name} version {version.version} {what}.",
             "a version that `lakehouse ml train` has registered",
-            f"run `lakehouse ml {CHAMPION} {version.name} none`, then `lakehouse ml train`",
+            f"run `lakehouse ml champion {version.name} none`, then `lakehouse ml train`",
         )
 
 
