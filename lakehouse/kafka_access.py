@@ -31,10 +31,9 @@ def for_java(settings: Settings) -> dict[str, str]:
         return config
     config["security.protocol"] = settings.kafka_security_protocol
     if settings.kafka_has_login:
-        module = _PLAIN if settings.kafka_sasl_mechanism == "PLAIN" else _SCRAM
-        user, password = map(_quoted, (settings.kafka_user, settings.kafka_password.get_secret_value()))
-        config["sasl.mechanism"] = settings.kafka_sasl_mechanism
-        config["sasl.jaas.config"] = f"{module} required username={user} password={password};"
+        mechanism, password = settings.kafka_sasl_mechanism, settings.kafka_password.get_secret_value()
+        config["sasl.mechanism"] = mechanism
+        config["sasl.jaas.config"] = jaas(mechanism, settings.kafka_user, password)
     if settings.kafka_ca_file:
         config["ssl.truststore.type"] = "PEM"
         config["ssl.truststore.certificates"] = Path(settings.kafka_ca_file).read_text(encoding="ascii")
@@ -44,6 +43,12 @@ def for_java(settings: Settings) -> dict[str, str]:
 def for_spark(settings: Settings) -> dict[str, str]:
     """Of Spark's Kafka source and sink, as options."""
     return {f"kafka.{name}": value for name, value in for_java(settings).items()}
+
+
+def jaas(mechanism: str, user: str, password: str, *options: str) -> str:
+    """A login as Java's Kafka has it. :param options: more of the login module's, as it has them."""
+    module = _PLAIN if mechanism == "PLAIN" else _SCRAM
+    return " ".join((module, "required", f"username={_quoted(user)}", f"password={_quoted(password)}", *options)) + ";"
 
 
 def what_may_be_wrong(settings: Settings) -> str:

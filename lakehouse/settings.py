@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     kafka_bootstrap: str = Field("", description="host:port of Kafka. Empty: the embedded broker of the home folder.")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT",
-        description="How to speak to a Kafka of your own. The embedded broker knows this alone.",
+        description="How to speak to a Kafka of your own.",
     )
     kafka_sasl_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = Field(
         "SCRAM-SHA-512", description="How we log in there, with one of the SASL protocols."

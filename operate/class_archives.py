@@ -46,7 +46,7 @@ def make(home: Path) -> int:
     broker.start()
     try:
         broker.wait_until_ready()
-        settings = settings.model_copy(update={"kafka_bootstrap": broker.bootstrap})
+        settings = settings.model_copy(update=broker.access)
         ensure_topics(settings)
         _send_events(settings)
         with spark_session("storefront setup", settings) as spark:

@@ -473,7 +473,8 @@ def _by_module(given: argparse.Namespace, settings: Settings, _console: Console)
     """A command whose own flags, all that are left, are those of a module's main function."""
     from operate.stack import known_kafka
 
-    os.environ |= known_kafka(settings).as_environment()
+    if not any(word.startswith("--bootstrap") for word in given.rest):  # our login is for our broker
+        os.environ |= known_kafka(settings).as_environment()
     try:
         module = importlib.import_module(given.module)
     except ModuleNotFoundError as error:

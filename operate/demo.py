@@ -63,7 +63,7 @@ def demo(settings: Settings, minutes: float, rate_per_s: float, seed: int, files
         stack.start_kafka()
         stack.start_layers(source)
         stack.wait_for_pipeline()
-        screen.say(f"Running after {time.monotonic() - began_s:.0f} s. Kafka: {stack.settings.kafka_bootstrap}")
+        screen.say(f"Running after {time.monotonic() - began_s:.0f} s. {stack.kafka}")
         run = _Run(stack, screen, stop, began_s, INTERPRET_ROWS if is_short else "")
         if paths:
             run.serve()

@@ -90,10 +90,16 @@ class Stack:
         if self._broker is not None:
             for line in self._broker.prepare():
                 self._say(line)
-            self.settings = self.settings.model_copy(update={"kafka_bootstrap": self._broker.bootstrap})
+            self.settings = self.settings.model_copy(update=self._broker.access)
             self.supervisor.start(
                 Program("Kafka", self._broker.command(), self._broker.output, self._broker.environment())
             )
+
+    @property
+    def kafka(self) -> str:
+        """Where it is, and what its owner's clients log in with."""
+        login = f", login in {self._broker.login}" if self._broker else ""
+        return f"Kafka: {self.settings.kafka_bootstrap}{login}"
 
     def wait_for_kafka(self) -> None:
         if self._broker is not None:
@@ -401,7 +407,7 @@ def known_kafka(settings: Settings) -> Settings:
     if settings.kafka_bootstrap:
         return settings
     with suppress(ServiceError):
-        return settings.model_copy(update={"kafka_bootstrap": KafkaBroker(settings).bootstrap})
+        return settings.model_copy(update=KafkaBroker(settings).access)
     return settings
 
 
@@ -460,7 +466,8 @@ def up(settings: Settings, say: Say) -> int:
     with running_stack(settings, say, stop) as stack:
         say("starting Kafka, PostgreSQL and Spark")
         stack.start_all()
-        say(f"sales flow. Kafka: {stack.settings.kafka_bootstrap}  lake: {settings.lake_url}  logs: {settings.logs}")
+        say(f"sales flow. {stack.kafka}")
+        say(f"lake: {settings.lake_url}  logs: {settings.logs}")
         for line in (*stack.live_page(), *stack.mlflow(), *how_to_connect(stack.settings)):
             say(line)
         say(f"CSV files that are put into {settings.input_path} are read")

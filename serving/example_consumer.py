@@ -1,10 +1,12 @@
 """A reader of a gold topic that is right however often a record comes: it keeps the highest revision of each key.
 
-`python serving/example_consumer.py HOST:PORT customer-value` prints how many keys there are, whenever that is known.
+`python serving/example_consumer.py client.properties customer-value` prints how many keys there are, whenever that is
+known. The file says where Kafka is and how to log in.
 """
 
 import json
 import sys
+from pathlib import Path
 
 from kafka import KafkaConsumer
 
@@ -20,9 +22,14 @@ def take(key: bytes, value: bytes | None, headers: dict[str, bytes]) -> None:
 
 
 if __name__ == "__main__":
+    login = dict(line.split("=", 1) for line in Path(sys.argv[1]).read_text().splitlines())
     consumer = KafkaConsumer(
         sys.argv[2],
-        bootstrap_servers=sys.argv[1],
+        bootstrap_servers=login["bootstrap.servers"],
+        security_protocol=login["security.protocol"],
+        sasl_mechanism=login["sasl.mechanism"],
+        sasl_plain_username=login["sasl.username"],
+        sasl_plain_password=login["sasl.password"],
         auto_offset_reset="earliest",  # compacted: the newest record of each key is there
         enable_auto_commit=False,  # what is kept in memory is read again after a restart
         isolation_level="read_committed",

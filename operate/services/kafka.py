@@ -1,24 +1,36 @@
-"""The embedded broker: Apache Kafka itself, one node that is broker and controller, all of it on 127.0.0.1."""
+"""The embedded broker: Apache Kafka itself, one node that is broker and controller, all of it on 127.0.0.1.
+
+It lets its owner in and nobody else: others have accounts on this machine too, and the loopback is theirs as well.
+"""
 
 from __future__ import annotations
 
 import os
-import re
+import secrets
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (
+    AdminClient,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
+from pydantic import SecretStr
 
 from lakehouse.errors import ServiceError
+from lakehouse.kafka_access import for_librdkafka, jaas
 from lakehouse.settings import Settings
 from operate import jars, java
 from operate.services import kafka_storage, ports, process
-from operate.services.kafka_properties import server_properties
+from operate.services.kafka_properties import USER, server_properties
+from operate.services.secret_file import secret_in, write_secret
 
 LOG4J = Path(__file__).resolve().parents[2] / "deploy" / "kafka" / "log4j2.properties"
 CLIENTS, CONTROLLER = "kafka_port", "kafka_controller_port"
@@ -38,9 +50,27 @@ class KafkaBroker:
         self.folder = settings.home / "kafka"
         self.data = self.folder / "data"
         self.properties = self.folder / "server.properties"
+        self.login = self.folder / "client.properties"
         self.log = settings.logs / "kafka.log"
         self.output = settings.logs / "kafka.out"  # what the JVM itself says, a crash for instance
         self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def access(self) -> dict[str, Any]:
+        """The settings of those who use it: its address and our login.
+
+        :raises ServiceError: never prepared.
+        """
+        known = dict(line.split("=", 1) for line in kafka_storage.text_of(self.login).splitlines())
+        if not known:
+            raise ServiceError(f"No broker in {self.folder} yet.", "", "start it with `lakehouse up`")
+        return {
+            "kafka_bootstrap": known["bootstrap.servers"],
+            "kafka_security_protocol": known["security.protocol"],
+            "kafka_sasl_mechanism": known["sasl.mechanism"],
+            "kafka_user": known["sasl.username"],
+            "kafka_password": SecretStr(known["sasl.password"]),
+        }
 
     @property
     def bootstrap(self) -> str:
@@ -48,10 +78,7 @@ class KafkaBroker:
 
         :raises ServiceError: never prepared.
         """
-        found = re.search(r"^listeners=CLIENT://([^,]+),", kafka_storage.text_of(self.properties), re.M)
-        if not found:
-            raise ServiceError(f"No broker in {self.folder} yet.", "", "start it with `lakehouse up`")
-        return found[1]
+        return str(self.access["kafka_bootstrap"])
 
     def prepare(self) -> list[str]:
         """Settle the ports, write server.properties, format the storage once. Returns what the user should know.
@@ -65,7 +92,9 @@ class KafkaBroker:
         chosen, notes = ports.settle(self.folder / "ports.json", wanted)
         if not self.data.is_dir():
             self._format(chosen)
-        self._write_properties(self.data, chosen)
+        elif not self._password.is_file():
+            self._give_login(chosen)
+        self._write_properties(self.data, chosen, secret_in(self._password))
         return notes
 
     def command(self) -> list[str]:
@@ -85,9 +114,8 @@ class KafkaBroker:
             socket.create_connection((host, int(port)), timeout=0.5).close()
         except OSError:
             return False
-        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, "socket.timeout.ms": 2000})
         try:
-            cluster = admin.list_topics(timeout=2)
+            cluster = self._admin().list_topics(timeout=2)
         except KafkaException:
             return False
         return bool(cluster.brokers) and cluster.cluster_id == kafka_storage.cluster_id(self.data)
@@ -127,22 +155,69 @@ class KafkaBroker:
         options += ["-Dkafka.log.pattern=" + log.replace("%", "%%")]
         return [str(java.java_home() / "bin" / "java"), "-cp", jars.class_path("kafka"), *options, *arguments]
 
-    def _write_properties(self, data: Path, chosen: dict[str, int]) -> None:
-        text = server_properties(self.settings, data, chosen[CLIENTS], chosen[CONTROLLER])
-        self.properties.write_text(text, encoding="utf-8")
+    @property
+    def _password(self) -> Path:
+        return self.folder / "password"
+
+    def _admin(self) -> AdminClient:
+        ours = self.settings.model_copy(update=self.access)
+        return AdminClient(for_librdkafka(ours) | {"log_level": 0, "socket.timeout.ms": 2000})
+
+    def _write_properties(
+        self, data: Path, chosen: dict[str, int], password: str, mechanism: str = "SCRAM-SHA-512"
+    ) -> None:
+        """The broker's, and those by which its owner's clients reach it, whatever library they use."""
+        text = server_properties(self.settings, data, chosen[CLIENTS], chosen[CONTROLLER], password, mechanism)
+        write_secret(self.properties, text)
+        login = {
+            "bootstrap.servers": f"{ports.LOOPBACK}:{chosen[CLIENTS]}",
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": mechanism,
+            "sasl.username": USER,  # these two for librdkafka, the last for Java
+            "sasl.password": password,
+            "sasl.jaas.config": jaas(mechanism, USER, password),
+        }
+        write_secret(self.login, "".join(f"{name}={value}\n" for name, value in login.items()))
 
     def _format(self, chosen: dict[str, int]) -> None:
         """Format beside the place and move there: a format that was killed half way is not taken for a whole one."""
-        unfinished = self.folder / "data.new"
+        unfinished, arguments = self.folder / "data.new", self.folder / "format.arguments"
         shutil.rmtree(unfinished, ignore_errors=True)
-        self._write_properties(unfinished, chosen)
-        arguments = ("format", "-t", kafka_storage.new_cluster_id(), "--standalone", "-c", str(self.properties))
-        command = self._java("-Xmx128m", "kafka.tools.StorageTool", *arguments)
-        done = subprocess.run(command, capture_output=True, text=True, env=self.environment(), check=False)
+        password = secret_in(self._password)
+        self._write_properties(unfinished, chosen, password)
+        user = f"SCRAM-SHA-512=[name={USER},password={password}]"
+        words = ("format", "-t", kafka_storage.new_cluster_id(), "--standalone", "-c", self.properties)
+        # In a file: command lines are read by everybody.
+        write_secret(arguments, "\n".join(map(str, (*words, "--add-scram", user))))
+        command = self._java("-Xmx128m", "kafka.tools.StorageTool", f"@{arguments}")
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, env=self.environment(), check=False)
+        finally:
+            arguments.unlink()
         if done.returncode:
             said = (done.stderr or done.stdout).strip()
             raise ServiceError(f"Kafka's storage cannot be made in {self.folder}: {said}", "", self._look())
         unfinished.rename(self.data)
+
+    def _give_login(self, chosen: dict[str, int]) -> None:
+        """Storage whose password nobody has, as that of a home from before there was one: Kafka runs for a moment with
+        a password that its file says, and is told to keep it.
+        """
+        password = secrets.token_urlsafe(24)
+        self._write_properties(self.data, chosen, password, "PLAIN")
+        self.process = process.spawn(self.command(), self.output, self.environment())
+        try:
+            self.wait_until_ready()
+            info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+            change = UserScramCredentialUpsertion(USER, info, password.encode())
+            admin = self._admin()
+            for done in admin.alter_user_scram_credentials([change]).values():
+                done.result(20)
+        except KafkaException as error:
+            raise ServiceError(f"Kafka in {self.folder} takes no password: {error}", "", self._look()) from None
+        finally:
+            self.stop()
+        write_secret(self._password, password)
 
     def _last_error(self) -> str:
         lines = (kafka_storage.text_of(self.log) + kafka_storage.text_of(self.output)).splitlines()

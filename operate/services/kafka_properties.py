@@ -5,12 +5,15 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+from lakehouse.kafka_access import jaas
 from lakehouse.settings import Settings
 from operate.services.ports import LOOPBACK
 
 MAX_RECORD_BYTES = 8 * 1024 * 1024
 MAX_BATCH_BYTES = MAX_RECORD_BYTES + 64 * 1024  # room for the key, the headers and the batch's own head
 DAY_MS = 86_400_000
+USER = "lakehouse"
+"""Who we are at the embedded broker. Nobody else has rights there."""
 
 
 def retention_ms(settings: Settings) -> int:
@@ -22,14 +25,32 @@ def segment_ms(settings: Settings) -> int:
     return max(10_000, min(DAY_MS, retention_ms(settings) // 10))
 
 
-def server_properties(settings: Settings, data: Path, client: int, controller: int) -> str:
-    """The text of the file. One node, little memory, no topic made by a misspelt name."""
+def server_properties(
+    settings: Settings, data: Path, client: int, controller: int, password: str, mechanism: str = "SCRAM-SHA-512"
+) -> str:
+    """The text of the file. One node, little memory, no topic made by a misspelt name.
+
+    :param password: with which clients log in as `USER`.
+    :param mechanism: how they do; with PLAIN the password here is believed, else the one that Kafka has stored.
+    """
+    by_plain = jaas("PLAIN", USER, password, f'user_{USER}="{password}"')
+    by_client = by_plain if mechanism == "PLAIN" else jaas(mechanism, USER, password)
     values = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "listeners": f"CLIENT://{LOOPBACK}:{client},CONTROLLER://{LOOPBACK}:{controller}",
         "advertised.listeners": f"CLIENT://{LOOPBACK}:{client}",
-        "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        # With SCRAM whoever listens on our port while we are down learns nothing. A controller does not know it; there
+        # the broker speaks with itself.
+        "listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
+        "listener.name.client.sasl.enabled.mechanisms": mechanism,
+        f"listener.name.client.{mechanism.lower()}.sasl.jaas.config": by_client,
+        "sasl.mechanism.inter.broker.protocol": mechanism,
+        "listener.name.controller.sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.controller.plain.sasl.jaas.config": by_plain,
+        "sasl.mechanism.controller.protocol": "PLAIN",
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": f"User:{USER}",
         "inter.broker.listener.name": "CLIENT",
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.bootstrap.servers": f"{LOOPBACK}:{controller}",

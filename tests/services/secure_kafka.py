@@ -73,7 +73,7 @@ class SecureKafka:
             process.stop(each, 20)
 
     def start(self, node: int) -> None:
-        command = [*_java(f"-Dkafka.log.file={self._folder / f'kafka-{node}.log'}"), "kafka.Kafka"]
+        command = [*java_of_kafka(f"-Dkafka.log.file={self._folder / f'kafka-{node}.log'}"), "kafka.Kafka"]
         log = self._folder / f"kafka-{node}.out"
         self.processes[node] = process.spawn([*command, str(self._properties(node))], log)
 
@@ -156,13 +156,16 @@ class SecureKafka:
         }
         self._properties(node).write_text("".join(f"{name}={value}\n" for name, value in values.items()))
         format_ = ("kafka.tools.StorageTool", "format", "-t", self._cluster_id, "-c", str(self._properties(node)))
-        return subprocess.Popen([*_java(), *format_], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            [*java_of_kafka(), *format_], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
 
 def settings_for(kafka: SecureKafka, home: Path, user: str, password: str, **more: object) -> Settings:
     return Settings(home=home, topic_partitions=2, _env_file=None, **kafka.settings(user, password), **more)  # type: ignore[arg-type]
 
 
-def _java(*options: str) -> list[str]:
+def java_of_kafka(*options: str) -> list[str]:
+    """A command line up to the class to run."""
     small = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
     return [str(java.java_home() / "bin" / "java"), "-cp", jars.class_path("kafka"), *small, *options]

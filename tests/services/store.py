@@ -35,7 +35,7 @@ def store_in(broker: KafkaBroker, tmp_path: Path, topic_partitions: int = 2) -> 
     """Settings with topics of this test's own, which are there."""
     name = own_name(tmp_path)
     settings = Settings(
-        kafka_bootstrap=broker.bootstrap,
+        **broker.access,
         events_topic=f"events-{name}",
         unreadable_topic=f"unreadable-{name}",
         gold_topic_prefix=f"{name}-",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -13,15 +15,22 @@ from pathlib import Path
 
 import psutil
 import pytest
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, KafkaAdminClient
+from kafka.errors import TopicAuthorizationFailedError
+from pydantic import SecretStr
 
 from lakehouse.errors import ServiceError
+from lakehouse.kafka_access import for_kafka_python, for_librdkafka
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_PRODUCT_SALES
 from operate.services import ports
 from operate.services.kafka import KafkaBroker
+from operate.services.kafka_storage import new_cluster_id
 from operate.services.topics import ensure_topics
+from tests.services.secure_kafka import java_of_kafka
 from tests.services.sockets import listening
 
 
@@ -29,18 +38,18 @@ def settings_in(home: Path, **changes: object) -> Settings:
     return Settings(home=home, topic_partitions=2, _env_file=None, **changes)  # type: ignore[arg-type]
 
 
-def send(bootstrap: str, topic: str, value: bytes) -> None:
-    producer = KafkaProducer(bootstrap_servers=bootstrap, max_request_size=16 << 20)
+def send(settings: Settings, topic: str, value: bytes) -> None:
+    producer = KafkaProducer(**for_kafka_python(settings), max_request_size=16 << 20)
     try:
         producer.send(topic, value, partition=0).get(timeout=20)
     finally:
         producer.close()
 
 
-def read(bootstrap: str, topic: str) -> list[bytes]:
+def read(settings: Settings, topic: str) -> list[bytes]:
     """All values of partition 0."""
     place = TopicPartition(topic, 0)
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, max_partition_fetch_bytes=16 << 20)
+    consumer = KafkaConsumer(**for_kafka_python(settings), max_partition_fetch_bytes=16 << 20)
     try:
         consumer.assign([place])
         consumer.seek_to_beginning(place)
@@ -61,8 +70,13 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def at(place: str, settings: Settings) -> Settings:
-    return settings.model_copy(update={"kafka_bootstrap": place})
+def at(broker: KafkaBroker) -> Settings:
+    """Of those who use it."""
+    return broker.settings.model_copy(update=broker.access)
+
+
+def _user(name: str, password: str) -> dict[str, str]:
+    return {"sasl.username": name, "sasl.password": password}
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +98,8 @@ def test_a_killed_broker_keeps_its_data_and_port_and_one_whose_port_is_taken_mov
     assert broker.start() == []
     broker.wait_until_ready()
     place = broker.bootstrap
-    ensure_topics(at(place, settings))
-    send(place, settings.events_topic, b"kept")
+    ensure_topics(at(broker))
+    send(at(broker), settings.events_topic, b"kept")
     assert broker.process
     broker.process.kill()
     broker.process.wait()
@@ -95,7 +109,7 @@ def test_a_killed_broker_keeps_its_data_and_port_and_one_whose_port_is_taken_mov
     try:
         broker.wait_until_ready()
         assert broker.bootstrap == place
-        assert read(place, settings.events_topic) == [b"kept"]
+        assert read(at(broker), settings.events_topic) == [b"kept"]
     finally:
         assert broker.process
         pid = broker.process.pid
@@ -110,8 +124,8 @@ def test_a_killed_broker_keeps_its_data_and_port_and_one_whose_port_is_taken_mov
         broker.wait_until_ready()
         assert [note.split()[0] for note in notes] == ["kafka_port", "kafka_controller_port"]
         assert broker.bootstrap != place
-        assert read(broker.bootstrap, settings.events_topic) == [b"kept"]
-        send(broker.bootstrap, settings.events_topic, b"more")
+        assert read(at(broker), settings.events_topic) == [b"kept"]
+        send(at(broker), settings.events_topic, b"more")
     finally:
         broker.stop()
         for squatter in squatters:
@@ -159,10 +173,10 @@ def test_ends_with_a_supervisor_that_is_killed(home: Path) -> None:
 
 
 def test_topics_are_made_once_and_as_the_contract_says(kafka_broker: KafkaBroker) -> None:
-    settings, place = kafka_broker.settings, kafka_broker.bootstrap
-    assert ensure_topics(at(place, settings)) == []
-    assert ensure_topics(at(place, settings)) == []
-    admin = KafkaAdminClient(bootstrap_servers=place)
+    settings = at(kafka_broker)
+    assert ensure_topics(settings) == []
+    assert ensure_topics(settings) == []
+    admin = KafkaAdminClient(**for_kafka_python(settings))
     try:
         names = [settings.events_topic, settings.unreadable_topic, GOLD_PRODUCT_SALES.topic(settings)]
         assert {len(topic["partitions"]) for topic in admin.describe_topics(names)} == {2}
@@ -175,17 +189,91 @@ def test_topics_are_made_once_and_as_the_contract_says(kafka_broker: KafkaBroker
     assert found[GOLD_PRODUCT_SALES.topic(settings)]["cleanup.policy"]["value"] == "compact"
     (difference,) = [
         line
-        for line in ensure_topics(at(place, settings).model_copy(update={"topic_partitions": 3}))
+        for line in ensure_topics(settings.model_copy(update={"topic_partitions": 3}))
         if settings.events_topic + " " in line
     ]
     assert "has 2 partitions, the setting says 3" in difference
 
 
 def test_accepts_large_records(kafka_broker: KafkaBroker) -> None:
-    ensure_topics(at(kafka_broker.bootstrap, kafka_broker.settings))
+    settings = at(kafka_broker)
+    ensure_topics(settings)
     value = os.urandom(8 << 20)
-    send(kafka_broker.bootstrap, kafka_broker.settings.unreadable_topic, value)
-    assert read(kafka_broker.bootstrap, kafka_broker.settings.unreadable_topic) == [value]
+    send(settings, settings.unreadable_topic, value)
+    assert read(settings, settings.unreadable_topic) == [value]
+
+
+STRANGERS: tuple[dict[str, str], ...] = (
+    {},
+    {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "SCRAM-SHA-512"} | _user("lakehouse", "guessed"),
+    {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "SCRAM-SHA-512"} | _user("somebody", "else"),
+    {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN"} | _user("lakehouse", "guessed"),
+    {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "SCRAM-SHA-256"} | _user("lakehouse", "guessed"),
+)
+
+
+@pytest.mark.parametrize("stranger", STRANGERS, ids=str)
+@pytest.mark.parametrize("port", ["kafka_port", "kafka_controller_port"])
+def test_only_the_owner_is_let_in(kafka_broker: KafkaBroker, stranger: dict[str, str], port: str) -> None:
+    """At the controller's port too, where topics and passwords are kept."""
+    known = json.loads((kafka_broker.folder / "ports.json").read_text())
+    refused: list[KafkaError] = []
+    place = {"bootstrap.servers": f"127.0.0.1:{known[port]}", "error_cb": refused.append, "log_level": 0}
+    admin = AdminClient(place | stranger)
+    with pytest.raises(KafkaException):
+        admin.list_topics(timeout=2)
+    admin.poll(0)
+    if stranger:
+        assert {error.code() for error in refused} & {KafkaError._AUTHENTICATION, KafkaError._UNSUPPORTED_FEATURE}
+
+
+@pytest.mark.parametrize("port", ["kafka_port", "kafka_controller_port"])
+def test_without_a_login_nothing_is_answered(kafka_broker: KafkaBroker, port: str) -> None:
+    known = json.loads((kafka_broker.folder / "ports.json").read_text())
+    describe_quorum = struct.pack(">hhihBBB", 55, 0, 1, -1, 0, 1, 0)
+    with socket.create_connection((ports.LOOPBACK, known[port]), timeout=20) as stranger:
+        stranger.sendall(struct.pack(">i", len(describe_quorum)) + describe_quorum)
+        assert stranger.recv(4096) == b""
+
+
+def test_a_user_without_rights_reads_and_writes_nothing(kafka_broker: KafkaBroker) -> None:
+    """Whom the owner lets in for one thing has nothing else."""
+    ours = AdminClient(for_librdkafka(at(kafka_broker)))
+    info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+    for done in ours.alter_user_scram_credentials([UserScramCredentialUpsertion("guest", info, b"guest")]).values():
+        done.result(20)
+    settings = at(kafka_broker)
+    ensure_topics(settings)
+    guest = settings.model_copy(update={"kafka_user": "guest", "kafka_password": SecretStr("guest")})
+    assert settings.events_topic not in AdminClient(for_librdkafka(guest)).list_topics(timeout=20).topics
+    with pytest.raises(TopicAuthorizationFailedError):
+        send(guest, settings.events_topic, b"forged")
+
+
+def test_passwords_are_in_files_of_the_owner_alone(kafka_broker: KafkaBroker) -> None:
+    password = (kafka_broker.folder / "password").read_text().strip()
+    files = [path for path in kafka_broker.settings.home.rglob("*") if path.is_file()]
+    holding = {path for path in files if password.encode() in path.read_bytes()}
+    assert holding == {kafka_broker.folder / name for name in ("password", "client.properties", "server.properties")}
+    assert {path.stat().st_mode & 0o777 for path in holding} == {0o600}
+    assert not any(password in " ".join(each.cmdline()) for each in psutil.process_iter() if each.is_running())
+
+
+def test_a_home_from_before_there_was_a_login_goes_on(home: Path) -> None:
+    """Formatted without a user: nobody could log in."""
+    broker = KafkaBroker(settings_in(home))
+    broker.prepare()
+    (broker.folder / "password").unlink()
+    shutil.rmtree(broker.data)
+    words = ("kafka.tools.StorageTool", "format", "-t", new_cluster_id(), "--standalone", "-c", str(broker.properties))
+    subprocess.run([*java_of_kafka(), *words], check=True, capture_output=True)
+    assert broker.start() == []
+    try:
+        broker.wait_until_ready()
+        ensure_topics(at(broker))
+        send(at(broker), broker.settings.events_topic, b"goes on")
+    finally:
+        broker.stop()
 
 
 def test_no_broker_there_is_a_clear_error() -> None:

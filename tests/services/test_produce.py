@@ -31,6 +31,7 @@ from ingest.produce import Wish, produce
 from ingest.producer import EventProducer
 from ingest.shape import StoreShape
 from lakehouse.errors import ServiceError, SettingError
+from lakehouse.kafka_access import for_librdkafka
 from lakehouse.settings import Settings
 from operate.services.kafka import KafkaBroker
 from tests.fake_stream import FakeClock
@@ -96,7 +97,7 @@ def test_a_kafka_that_is_away_is_named() -> None:
 
 def test_a_record_that_kafka_refuses_is_an_error(store: Settings, live: LiveProducer) -> None:
     small = f"small-{store.events_topic}"
-    admin = AdminClient({"bootstrap.servers": store.kafka_bootstrap})
+    admin = AdminClient(for_librdkafka(store))
     admin.create_topics([NewTopic(small, 1, config={"max.message.bytes": "1000"})])[small].result(10)
     live.send(small, b"1", b"x" * 2_000)
     with pytest.raises(ServiceError, match=f"{store.kafka_bootstrap} .*MessageSizeTooLarge"):

@@ -97,7 +97,7 @@ def test_a_producer_whose_schema_is_refused_says_why_and_sends_nothing(
     kafka_broker: KafkaBroker,
 ) -> None:
     topics = {"events_topic": "refused", "unreadable_topic": "refused-unreadable"}
-    avro = avro.model_copy(update=topics | {"kafka_bootstrap": kafka_broker.bootstrap})
+    avro = avro.model_copy(update=topics | kafka_broker.access)
     ensure_topics(avro)
     client.set_compatibility("refused-value", "BACKWARD")
     in_text = json.loads(V1)

@@ -16,6 +16,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 
+from lakehouse.kafka_access import for_librdkafka
 from lakehouse.producers import make_producer
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_CUSTOMER_VALUE, GOLD_ORDERS, GOLD_PRODUCT_SALES, GOLD_PRODUCTS
@@ -124,7 +125,7 @@ def test_a_topic_that_is_made_anew_is_read_from_its_beginning(settings: Settings
     GoldTopics(settings).publish(GOLD_CUSTOMER_VALUE, [customer(number, 9) for number in range(5)])
     with serving(settings):
         wait_until_served(settings)
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    admin = AdminClient(for_librdkafka(settings))
     topic = GOLD_CUSTOMER_VALUE.topic(settings)
     admin.delete_topics([topic])[topic].result()
     wait_for(lambda: topic not in admin.list_topics(timeout=5).topics, "the topic is still there")

@@ -17,6 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 import bronze.job
 from bronze.land import Landing
 from lakehouse.errors import DataLossError
+from lakehouse.kafka_access import for_librdkafka
 from lakehouse.offsets import held_offsets
 from lakehouse.producers import make_producer
 from lakehouse.settings import Settings
@@ -40,7 +41,7 @@ class Store:
 
     def __init__(self, spark: SparkSession, settings: Settings) -> None:
         self.spark, self.settings = spark, settings
-        self.admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})
+        self.admin = AdminClient(for_librdkafka(settings) | {"log_level": 0})
 
     def send(self, numbers: range, at: datetime | None = None, event_at: Callable[[int], str] | None = None) -> None:
         """A sale for each number. :param at: how the producer stamps it."""
