@@ -43,6 +43,8 @@ FIELD_FAULTS: dict[str, Fault] = {
     "missing_event_time": ("event_time", _one_of(MISSING, "", None)),
     "bad_event_time": ("event_time", _one_of("2019-13-45 99:99:99 UTC", "yesterday", "2020-02-30 00:00:00 UTC")),
     "event_time_before_2015": ("event_time", _one_of("2014-12-31 23:59:59 UTC", "1970-01-01 00:00:00 UTC")),
+    "event_time_24_00": ("event_time", _one_of("2019-10-01 24:00:00 UTC", "2019-10-01T24:00:00Z")),
+    "event_time_leap_second": ("event_time", _one_of("2016-12-31 23:59:60 UTC", "2016-12-31T23:59:60Z")),
     "event_time_in_future": ("event_time", lambda old, rng, now: (now + timedelta(days=366)).strftime(TIME)),
     "missing_event_type": ("event_type", _one_of(MISSING, "", None)),
     "unknown_event_type": ("event_type", _one_of("wishlist", "Purchases", "0")),
@@ -51,6 +53,8 @@ FIELD_FAULTS: dict[str, Fault] = {
     "bad_category_id": ("category_id", _one_of("1.48758E+18", "none", "14875800048070828x7")),
     "missing_price": ("price", _one_of(MISSING, "", None)),
     "bad_price": ("price", _one_of("free", "5.24 USD", "5.241", "3,49")),
+    "not_a_number": ("price", _one_of("NaN", "Infinity", "-inf")),
+    "too_long": ("brand", lambda old, rng, now: "x" * int(rng.integers(256, 8_000))),
     "missing_user_id": ("user_id", _one_of(MISSING, "", None)),
     "bad_user_id": ("user_id", _one_of("anonymous", "0x1F", "12 34")),
 }

@@ -1,6 +1,6 @@
 """Kills, restarts, a full disk and a rebuild while the real stack works; then every table against a plain calculation.
 
-    python -m tests.chaos [--seed S] [--kills N] [--short] [--keep]
+    python -m tests.chaos [--seed S] [--kills N] [--stops N] [--short] [--keep]
 
 Everything is in a temporary folder with a broker of its own. Everything random comes from the seed and the day. The
 last line is `N passed, N failed`, with `, N skipped` after it where something could not be done; exit code 1 when
@@ -17,6 +17,7 @@ import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from itertools import cycle
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -34,6 +35,7 @@ from tests.chaos.disturbances import (
     kill_pipeline,
     rebuild,
     restart_kafka,
+    stop,
     take_postgres_away,
 )
 from tests.chaos.feed import Feed
@@ -49,6 +51,7 @@ _KEPT = ("rounds", "carts")
 
 LONG_RECORDS, SHORT_RECORDS = 60_000, 15_000
 LONG_KILLS, SHORT_KILLS = 10, 2
+LONG_STOPS, SHORT_STOPS = 12, 2
 LONG_AWAY_S, SHORT_AWAY_S = 60.0, 5.0
 _RATE_PER_S, _DISK_MB = 600.0, 512
 _SETTINGS = {
@@ -71,14 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
     kills = given.kills if given.kills is not None else SHORT_KILLS if given.short else LONG_KILLS
+    stops = given.stops if given.stops is not None else SHORT_STOPS if given.short else LONG_STOPS
     if given.short:
         os.environ["JAVA_TOOL_OPTIONS"] = f"{COMPILE_QUICKLY} {INTERPRET_ROWS}"
     say = Clock()
-    say(f"seed {seed}: python -m tests.chaos --seed {seed} --kills {kills}{' --short' if given.short else ''}")
-    return reported(run(seed, kills, given.short, given.keep, say))
+    again = f"python -m tests.chaos --seed {seed} --kills {kills} --stops {stops}{' --short' if given.short else ''}"
+    say(f"seed {seed}: {again}")
+    return reported(run(seed, kills, stops, given.short, given.keep, say))
 
 
-def run(seed: int, kills: int, short: bool, keep: bool, say: Say) -> Generator[Check]:
+def run(seed: int, kills: int, stops: int, short: bool, keep: bool, say: Say) -> Generator[Check]:
     """All of it. What goes wrong on the way is a failed check, and the last."""
     chance = random.Random(seed)
     input_ = made_input(SHORT_RECORDS if short else LONG_RECORDS, seed, datetime.now(UTC))
@@ -97,7 +102,7 @@ def run(seed: int, kills: int, short: bool, keep: bool, say: Say) -> Generator[C
             with running(settings, say) as stack:
                 stage = Stage(stack, Feed(stack.settings, sendings, _RATE_PER_S), say)
                 stage.wait_until_running()
-                yield from _disturbed(stage, _plan(stage, chance, kills, short, disk, why_not))
+                yield from _disturbed(stage, _plan(stage, chance, kills, stops, short, disk, why_not))
                 yield from _compared(stage, sendings)
         except (AssertionError, LakehouseError, KafkaException, OSError) as error:
             say(f"the pipeline's log ends with\n{tail(settings.logs / 'pipeline.log', 40)}")
@@ -105,7 +110,7 @@ def run(seed: int, kills: int, short: bool, keep: bool, say: Say) -> Generator[C
 
 
 def _plan(
-    stage: Stage, chance: random.Random, kills: int, short: bool, disk: SmallDisk | None, why_not: str
+    stage: Stage, chance: random.Random, kills: int, stops: int, short: bool, disk: SmallDisk | None, why_not: str
 ) -> list[Disturbance]:
     """What is done, in a random order; the rebuild in the middle, where there is something to build from."""
     plan: list[Disturbance] = [
@@ -121,7 +126,11 @@ def _plan(
         lambda: kill_beside(stage, chance, "carts"),
         lambda: take_postgres_away(stage, chance, SHORT_AWAY_S if short else LONG_AWAY_S),
     )
-    for one in others:
+    asked = (
+        lambda name=name, number=number: stop(stage, chance, name, number)  # type: ignore[misc]
+        for number, name in zip(range(1, stops + 1), cycle(("rounds", "pipeline", "carts")))
+    )
+    for one in (*others, *asked):
         plan.insert(chance.randrange(len(plan) + 1), one)
     plan.insert(len(plan) // 2, lambda: rebuild(stage, chance, kill_first=not short))
     return plan
@@ -164,6 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--seed", type=int, help="repeats a run's input and its random choices (random)")
     parser.add_argument("--kills", type=int, help=f"of the pipeline ({LONG_KILLS}; with --short {SHORT_KILLS})")
+    parser.add_argument("--stops", type=int, help=f"in the middle of work ({LONG_STOPS}; with --short {SHORT_STOPS})")
     parser.add_argument("--short", action="store_true", help=f"{SHORT_RECORDS:,} records instead of {LONG_RECORDS:,}")
     parser.add_argument("--keep", action="store_true", help="leave the temporary folder with lake and logs behind")
     return parser

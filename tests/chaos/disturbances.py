@@ -62,6 +62,35 @@ def kill_beside(stage: Stage, chance: random.Random, name: str) -> Check:
     return check(f"{name}: started again", True)
 
 
+def stop(stage: Stage, chance: random.Random, name: str, number: int) -> Check:
+    """A program is asked to end in the middle of its work, while rows come, and has to be through with it."""
+    has_begun = stage.is_running if name == "pipeline" else lambda: stage.has_begun(name)
+    stage.wait_for(has_begun, f"{name}, to be stopped", 180.0)
+    stage.pause(chance.uniform(0.0, 6.0))
+    stage.wait_for(has_begun, f"{name}, to be stopped", 180.0)
+    asked, supervisor = stage.process(name), stage.stack.supervisor
+    assert asked is not None
+    stage.say(f"stop {number}: {name} is asked to end, the pipeline {stage.where()}")
+    supervisor.ask_to_end(name)
+    began_s, codes = time.monotonic(), []
+
+    def has_ended() -> bool:
+        codes.append(supervisor.exit_code(name))  # of the next one soon after
+        return codes[-1] is not None
+
+    stage.wait_for(has_ended, f"{name} ends", 120.0)
+    lasted_s, end = time.monotonic() - began_s, tail(stage.settings.logs / f"{name}.log", 1)
+    stage.wait_until_restarted(name, asked)
+    is_through = codes[-1] == 0 and end.endswith("stopped")
+    return check(
+        f"stop {number}: {name} ended as asked",
+        is_through,
+        code=codes[-1],
+        lasted_s=f"{lasted_s:.1f}",
+        log_ends_with=end,
+    )
+
+
 def take_postgres_away(stage: Stage, chance: random.Random, seconds: float) -> Check:
     """PostgreSQL is stopped for so long, while sales go on; the sink says for whom it waits."""
     stage.pause(chance.uniform(0.0, 5.0))

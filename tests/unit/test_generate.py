@@ -340,11 +340,17 @@ def plainly_broken(value: bytes | None) -> set[str]:
     for name in ("product_id", "category_id", "user_id"):
         if event.get(name) not in (None, "") and not re.fullmatch(r"\d{1,19}", str(event[name])):
             found.add(f"bad_{name}")
-    if event.get("price") and not re.fullmatch(r"-?\d+\.\d\d", event["price"]):
-        found.add("bad_price")
+    price = event.get("price")
+    if price and not re.fullmatch(r"-?\d+\.\d\d", price):
+        found.add("not_a_number" if price in ("NaN", "Infinity", "-inf") else "bad_price")
+    if len(event.get("brand") or "") > 255:
+        found.add("too_long")
     if event.get("event_type") and event["event_type"] not in ("view", "cart", "remove_from_cart", "purchase"):
         found.add("unknown_event_type")
     if event.get("event_time"):
+        for end, rule in (("24:00:00", "event_time_24_00"), ("23:59:60", "event_time_leap_second")):
+            if event["event_time"][11:19] == end:
+                return found | {rule}
         try:
             at_s = _seconds(event["event_time"])
         except ValueError:
