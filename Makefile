@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Two processes; each takes groups of tests (tests/conftest.py) in their order. ARGS=-n0: one process.
 SIDE_BY_SIDE := -n 2 --dist loadscope --no-loadscope-reorder
+ONE_FLOW := tests/flow/test_late_sales.py::test_a_purchase_older_than_the_memory_recounts_its_window_and_raises_the_revision
 # What pytest says when ARGS choose none of the tests here.
 NO_TESTS := 5
 
@@ -28,7 +29,7 @@ test: setup-test  ## all tests, the quick ones first; ARGS='-k late': some
 	@.ci/timed tests $(BIN)/python -m pytest tests/spark tests/flow tests/services -m 'not long and not compose' $(SIDE_BY_SIDE) --durations=15 $(ARGS) || [ $$? = $(NO_TESTS) ]
 
 test-fast: setup-test  ## unit tests, local frames, and one file from bronze to gold: for each edit
-	@$(BIN)/python -m pytest tests/unit tests/spark tests/flow/test_late_sales.py $(SIDE_BY_SIDE) $(ARGS)
+	@$(BIN)/python -m pytest tests/unit tests/spark $(ONE_FLOW) $(SIDE_BY_SIDE) $(ARGS)
 
 lint: setup-test  ## ruff and mypy
 	@$(BIN)/ruff check .

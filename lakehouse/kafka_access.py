@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
 
 from lakehouse.settings import Settings
+
+# At each connection without TLS it warns that credentials are sent in the clear: with SCRAM they are not sent at all.
+logging.getLogger("kafka.net.sasl.scram").setLevel(logging.ERROR)
 
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
 _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"

@@ -78,7 +78,7 @@ def stop(stage: Stage, chance: random.Random, name: str, number: int) -> Check:
         codes.append(supervisor.exit_code(name))  # of the next one soon after
         return codes[-1] is not None
 
-    stage.wait_for(has_ended, f"{name} ends", 120.0)
+    stage.wait_for(has_ended, f"{name} ends", 300.0)
     lasted_s, end = time.monotonic() - began_s, tail(stage.settings.logs / f"{name}.log", 1)
     stage.wait_until_restarted(name, asked)
     is_through = codes[-1] == 0 and end.endswith("stopped")

@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
@@ -142,31 +141,33 @@ def test_what_does_not_fit_its_schema_is_refused(spark: SparkSession, settings: 
     ]
 
 
-@pytest.mark.parametrize("length", [2**31 - 9, 900_000_000, -5], ids=str)
-def test_a_length_that_cannot_be_asks_for_no_memory(spark: SparkSession, settings: Settings, length: int) -> None:
+def test_a_length_that_cannot_be_asks_for_no_memory(spark: SparkSession, settings: Settings) -> None:
     tags = with_field(V1, name="tags", type={"type": "array", "items": "null"})
-    text = framed(1, b"\x00" + _varint(length) + b"abc")  # event_time 0, then event_type
-    items = by_schema(V1, TYPED, 2) + _varint(length) + b"\x00"
-    assert reasons(spark, [text, items], {1: V1, 2: tags}, settings) == [["unreadable_avro"], ["unreadable_avro"]]
+    values: list[bytes | None] = []
+    for length in (2**31 - 9, 900_000_000, -5):
+        values += [framed(1, b"\x00" + _varint(length) + b"abc")]  # event_time 0, then event_type
+        values += [by_schema(V1, TYPED, 2) + _varint(length) + b"\x00"]
+    assert reasons(spark, values, {1: V1, 2: tags}, settings) == [["unreadable_avro"]] * 6
 
 
-@pytest.mark.parametrize(
-    "schema",
-    [
-        '"string"',
-        '{"type": "record", "name": "Nothing", "fields": []}',
-        '{"type": "object"}',
-        'syntax = "proto3";',
-        "",
-        '{"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}',
-        '{"type": "record", "name": "Half", "fields": [{"name": "of", "type": "elsewhere.Missing"}]}',
-    ],
-    ids=["no record", "no fields", "JSON Schema", "Protobuf", "empty", "recursive", "without what it refers to"],
+UNUSABLE = (
+    '"string"',  # no record
+    '{"type": "record", "name": "Nothing", "fields": []}',
+    '{"type": "object"}',  # JSON Schema
+    'syntax = "proto3";',
+    "",
+    '{"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}',
+    '{"type": "record", "name": "Half", "fields": [{"name": "of", "type": "elsewhere.Missing"}]}',
 )
-def test_a_schema_that_cannot_be_used_stops_nothing(spark: SparkSession, settings: Settings, schema: str) -> None:
-    values: list[bytes | None] = [in_avro(event(), 1), in_avro(event(), 2), json.dumps(event()).encode()]
-    assert reasons(spark, values, {1: V1, 2: schema}, settings) == [[], ["unreadable_avro"], []]
-    assert reasons(spark, values[1:], {2: schema}, settings) == [["unreadable_avro"], []]
+
+
+def test_schemas_that_cannot_be_used_stop_nothing(spark: SparkSession, settings: Settings) -> None:
+    """Among good ones, and where no schema can be used."""
+    schemas = dict(enumerate(UNUSABLE, 2))
+    bad: list[bytes | None] = [in_avro(event(), number) for number in schemas]
+    values = [in_avro(event(), 1), *bad, json.dumps(event()).encode()]
+    assert reasons(spark, values, {1: V1} | schemas, settings) == [[], *[["unreadable_avro"]] * len(bad), []]
+    assert reasons(spark, values[1:], schemas, settings) == [*[["unreadable_avro"]] * len(bad), []]
 
 
 def test_a_row_that_the_file_source_could_not_read_is_not_taken_for_avro(spark: SparkSession) -> None:
