@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
+from lakehouse.java_names import keep_java_names
 from lakehouse.settings import Settings
 
 _DELTA = {
@@ -62,6 +63,7 @@ def build_session(name: str, settings: Settings, extra: dict[str, str] | None = 
 
     A `--master` or memory given to spark-submit wins: they are fixed before this runs. `extra` adds to ours, and wins.
     """
+    keep_java_names()
     builder = SparkSession.builder.appName(name)
     local = _LOCAL_FILES if is_local(settings.lake_url) else {}
     for key, value in {**_DELTA, **_SEMANTICS, **_SMALL_COMMITS, **local, **(extra or {})}.items():
