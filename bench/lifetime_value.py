@@ -23,10 +23,10 @@ from bench.command import exit_code
 from bench.record import keep, recorded
 from ingest.customers import DAY_S, Customers
 from ingest.shape import StoreShape
-from ml.lifetime_holdout import Holdout
-from ml.lifetime_report import report
-from ml.lifetime_summary import Summary
-from ml.lifetime_value import HORIZON_DAYS, fit_lifetime_value, predicted
+from ml.lifetime_value.holdout import Holdout
+from ml.lifetime_value.model import HORIZON_DAYS, fit_lifetime_value, predicted
+from ml.lifetime_value.report import report
+from ml.lifetime_value.summary import Summary
 
 BUYERS = 110_000
 CALIBRATION_DAYS = 152

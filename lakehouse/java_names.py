@@ -1,7 +1,7 @@
 """Names of Java's classes and methods, asked for once.
 
-py4j asks the JVM for each part of a name at each use, and the JVM then looks through a class path of 300 jars: a tenth of
-what the thread of a stream did (docs/performance.md). What a name means does not change while a JVM runs.
+py4j asks the JVM for each part of a name at each use, and the JVM then looks through a class path of 300 jars: a tenth
+of what the thread of a stream did (docs/performance.md). What a name means does not change while a JVM runs.
 """
 
 from __future__ import annotations

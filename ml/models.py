@@ -13,11 +13,12 @@ from pyspark.sql import SparkSession
 
 from lakehouse.errors import InputError
 from lakehouse.settings import Settings
-from ml import intent_registry, lifetime_registry
-from ml import train_lifetime_value as value
-from ml import train_purchase_intent as intent
-from ml.runs import Runs
-from ml.trained import Judged, Say, Trained
+from ml.lifetime_value import registry as lifetime_registry
+from ml.lifetime_value import train_and_register as value
+from ml.purchase_intent import registry as intent_registry
+from ml.purchase_intent import train_and_register as intent
+from ml.tracking.runs import Runs
+from ml.tracking.training_result import Judged, Say, Trained
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from lakehouse.tables import SILVER_EVENTS
 from ml.models import MODELS, Model, run_of
-from ml.origin import kept_input
-from ml.runs import Runs
+from ml.tracking.lineage import kept_input
+from ml.tracking.runs import Runs
 
 log = logging.getLogger("lakehouse")
 

@@ -18,14 +18,15 @@ from lakehouse.rounds import in_rounds
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from lakehouse.topics import GoldTopics, Topics
-from ml import intent_registry, lifetime_registry
-from ml.cart_scores import CartScores
-from ml.champions import InForce
-from ml.customer_scores import CustomerScores
-from ml.drift_table import judged_alongside
-from ml.lifetime_value import LifetimeValue
-from ml.runs import Runs
-from ml.score_state import ScoreState
+from ml.lifetime_value import registry as lifetime_registry
+from ml.lifetime_value.model import LifetimeValue
+from ml.lifetime_value.scores import CustomerScores
+from ml.monitor import judged_alongside
+from ml.purchase_intent import registry as intent_registry
+from ml.purchase_intent.scores import CartScores
+from ml.tracking.champions import InForce
+from ml.tracking.runs import Runs
+from ml.tracking.score_state import ScoreState
 
 _LOOK_S = 5.0
 

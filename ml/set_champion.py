@@ -10,9 +10,10 @@ from mlflow.exceptions import MlflowException
 
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import load_settings
-from ml import intent_registry, lifetime_registry
-from ml.gate import CHAMPION
-from ml.runs import Runs
+from ml.lifetime_value import registry as lifetime_registry
+from ml.purchase_intent import registry as intent_registry
+from ml.tracking.promotion import CHAMPION
+from ml.tracking.runs import Runs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,10 +17,10 @@ from lakehouse.manifests import refuse_unfinished
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from lakehouse.wire import plain
-from ml.drift import OUTCOME
-from ml.drift_standing import NEWEST_DAYS, Row, Standing
-from ml.drift_table import keep_drift, kept_drift
-from ml.runs import Runs
+from ml.drift.measures import OUTCOME
+from ml.drift.standing import NEWEST_DAYS, Row, Standing
+from ml.monitor import keep_drift, kept_drift
+from ml.tracking.runs import Runs
 
 _SHOWN = ("model_name", "observed_on", "measure", "variable", "rows", "value", "expected", "low", "high", "is_within")
 

@@ -19,8 +19,8 @@ from lakehouse.manifests import refuse_unfinished
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from ml.models import MODELS
-from ml.runs import Runs
-from ml.trained import Judged, Trained
+from ml.tracking.runs import Runs
+from ml.tracking.training_result import Judged, Trained
 
 log = logging.getLogger("lakehouse")
 

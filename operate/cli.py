@@ -199,9 +199,9 @@ def _add_ml(commands: argparse._SubParsersAction, common: argparse.ArgumentParse
         ("train", "ml.train", "models on silver, into MLflow; the better one becomes champion"),
         ("champion", "ml.set_champion", "choose the version that scores, or none"),
         ("reproduce", "ml.reproduce", "train again what a run has trained, and compare"),
-        ("card", "ml.card", "a model on a page: purpose, data, how good, limits, what it must not be used for"),
+        ("card", "ml.model_card", "a model on a page: purpose, data, how good, limits, what it must not be used for"),
         ("drift", "ml.show_drift", "are days like what was learned, and did what was said come true?"),
-        ("fit-summary", "ml.fit_summary", "BG/NBD and Gamma-Gamma to a CSV file of customers"),
+        ("fit-summary", "ml.lifetime_value.fit_summary", "BG/NBD and Gamma-Gamma to a CSV file of customers"),
     )
 
 

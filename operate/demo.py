@@ -17,7 +17,7 @@ from lakehouse.errors import InputError
 from lakehouse.pulse import read_pulse
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
-from ml.score_state import read_scores
+from ml.tracking.score_state import read_scores
 from operate import live
 from operate.generated_feed import HOLDOUT_DAYS, STREAM_STARTS
 from operate.java import COMPILE_QUICKLY, INTERPRET_ROWS

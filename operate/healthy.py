@@ -39,7 +39,7 @@ def application(name: str, master: str) -> None:
 def scoring(master: str) -> None:
     """:raises ServiceError: as `application`, but where no model has a champion."""
     from lakehouse.settings import load_settings
-    from ml.score_state import NO_CHAMPION, read_scores
+    from ml.tracking.score_state import NO_CHAMPION, read_scores
 
     models = read_scores(load_settings()).get("models", {})
     if not models or any(model["state"] != NO_CHAMPION for model in models.values()):

@@ -18,8 +18,8 @@ from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_MODEL_DRIFT, TABLES, find_table
 from lakehouse.visible import in_one_line
 from lakehouse.wire import plain
-from ml import score_state
-from ml.drift_standing import NEVER, Standing, standings
+from ml.drift.standing import NEVER, Standing, standings
+from ml.tracking import score_state
 from operate import live
 from operate.audit import audit
 from operate.behind import Behind, bronze_behind, gold_behind, silver_behind

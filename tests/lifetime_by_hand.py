@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml.lifetime_holdout import Holdout
-from ml.lifetime_summary import Summary
+from ml.lifetime_value.holdout import Holdout
+from ml.lifetime_value.summary import Summary
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 
-from ml.cart_columns import FEATURES
+from ml.purchase_intent.columns import FEATURES
 
 NOON = datetime(2019, 10, 1, 12, tzinfo=UTC)
 HORIZON = timedelta(days=1)

@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 
 from lakehouse.settings import Settings
-from ml import intent_registry, lifetime_registry
-from ml.cart_columns import FEATURES
-from ml.gate import CHAMPION
-from ml.lifetime_fit import Fit
-from ml.lifetime_value import LifetimeValue
-from ml.purchase_intent import IntentModel, IntentSettings, train
-from ml.runs import Runs
+from ml.lifetime_value import registry as lifetime_registry
+from ml.lifetime_value.max_likelihood import Fit
+from ml.lifetime_value.model import LifetimeValue
+from ml.purchase_intent import registry as intent_registry
+from ml.purchase_intent.columns import FEATURES
+from ml.purchase_intent.model import IntentModel, IntentSettings, train
+from ml.tracking.promotion import CHAMPION
+from ml.tracking.runs import Runs
 from tests.silver_of_store import BEGINS_AT
 
 VALUE, INTENT = lifetime_registry.NAME, intent_registry.NAME

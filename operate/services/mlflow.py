@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from lakehouse.errors import SettingError
 from lakehouse.settings import Settings
-from ml.moved_store import follow_the_move
+from ml.tracking.moved_store import follow_the_move
 from operate.services import ports
 
 _ANSWER_S = 2.0

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_CUSTOMER_SCORES
-from ml.gate import CHAMPION
-from ml.lifetime_registry import NAME
-from ml.runs import Runs
+from ml.lifetime_value.registry import NAME
+from ml.tracking.promotion import CHAMPION
+from ml.tracking.runs import Runs
 from operate.lake import query
 from operate.served import served_counts
 from operate.supervisor import tail

@@ -26,19 +26,19 @@ from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from lakehouse.tables import GOLD_CART_SCORES, GOLD_MODEL_DRIFT, SILVER_EVENTS
 from lakehouse.values import frame_of_table
-from ml import train_purchase_intent as training_of_intent
-from ml.drift import OUTCOME, PSI
-from ml.drift_of_carts import COMPARED
-from ml.drift_table import DriftRow, judged_alongside, keep_drift, kept_drift
-from ml.features import SUMMARY
-from ml.gate import CHAMPION
-from ml.intent_registry import NAME as INTENT
-from ml.lifetime_registry import NAME as VALUE
-from ml.origin import input_url
-from ml.purchase_intent import IntentSettings
-from ml.runs import Runs
-from ml.train_lifetime_value import train_lifetime_value
-from ml.train_purchase_intent import train_purchase_intent
+from ml.drift.measures import OUTCOME, PSI
+from ml.lifetime_value.features import SUMMARY
+from ml.lifetime_value.registry import NAME as VALUE
+from ml.lifetime_value.train_and_register import train_lifetime_value
+from ml.monitor import DriftRow, judged_alongside, keep_drift, kept_drift
+from ml.purchase_intent import train_and_register as training_of_intent
+from ml.purchase_intent.drift import COMPARED
+from ml.purchase_intent.model import IntentSettings
+from ml.purchase_intent.registry import NAME as INTENT
+from ml.purchase_intent.train_and_register import train_purchase_intent
+from ml.tracking.lineage import input_url
+from ml.tracking.promotion import CHAMPION
+from ml.tracking.runs import Runs
 from operate.show import status
 from tests.carts_of_store import cart_events
 from tests.lifetime_by_hand import Laws, store_of

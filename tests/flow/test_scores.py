@@ -30,18 +30,18 @@ from lakehouse.streams import Stop
 from lakehouse.tables import GOLD_CART_SCORES, GOLD_CUSTOMER_SCORES, SILVER_EVENTS, Table
 from lakehouse.topics import Row
 from lakehouse.wire import to_json
-from ml import intent_registry
-from ml.cart_columns import FEATURES
-from ml.cart_days import Days
-from ml.cart_events import CartRules
-from ml.cart_features import open_carts
-from ml.cart_products import product_facts
-from ml.cart_scores import CartScores
-from ml.champions import Champion
-from ml.customer_scores import customer_scores
-from ml.features import SUMMARY
+from ml.lifetime_value.features import SUMMARY
+from ml.lifetime_value.scores import customer_scores
+from ml.purchase_intent import registry as intent_registry
+from ml.purchase_intent.columns import FEATURES
+from ml.purchase_intent.events import CartRules
+from ml.purchase_intent.features import open_carts
+from ml.purchase_intent.history_cache import Days
+from ml.purchase_intent.product_facts import product_facts
+from ml.purchase_intent.scores import CartScores
 from ml.score import Scoring, wait_for_champion
-from ml.score_state import read_scores
+from ml.tracking.champions import Champion
+from ml.tracking.score_state import read_scores
 from operate.show import status
 from tests.carts_of_store import cart_events
 from tests.flow.steps import FakeTopic, Lake
@@ -319,7 +319,7 @@ def test_rounds_go_on_by_the_day_before_while_a_new_day_is_prepared(
     store.grow(3.5, 5.0)
     assert scored() > 40 and len(beside) == 1  # one at a time
     beside.pop()()
-    monkeypatch.setattr("ml.cart_scores._MOST_COMMITS", 0)  # the log has too many to be read
+    monkeypatch.setattr("ml.purchase_intent.scores._MOST_COMMITS", 0)  # the log has too many to be read
     store.grow(5.0, 5.1)
     assert 0 < scored() < 10
     openings = open_carts(store.events, product_facts(store.events, CartRules(), at(6)), CartRules(), at(6))

@@ -17,13 +17,13 @@ from lakehouse.clock import us_of
 from lakehouse.errors import InputError, TableError
 from lakehouse.settings import Settings
 from lakehouse.tables import SILVER_EVENTS
-from ml import train_lifetime_value as training_of_value
-from ml.card import card_of, chosen_run
-from ml.gate import CHALLENGER, CHAMPION
-from ml.origin import input_url
+from ml.lifetime_value import train_and_register as training_of_value
+from ml.lifetime_value.train_and_register import NAME, Trained, train_lifetime_value
+from ml.model_card import card_of, chosen_run
 from ml.reproduce import reproduce
-from ml.runs import Runs
-from ml.train_lifetime_value import NAME, Trained, train_lifetime_value
+from ml.tracking.lineage import input_url
+from ml.tracking.promotion import CHALLENGER, CHAMPION
+from ml.tracking.runs import Runs
 from tests.card_numbers import numbers_in, written
 from tests.lifetime_by_hand import Laws, Store, store_of
 from tests.silver_of_store import at, silver_events

@@ -19,20 +19,20 @@ from lakehouse.clock import us_of
 from lakehouse.errors import TableError
 from lakehouse.settings import PREFIX, Settings
 from lakehouse.tables import SILVER_EVENTS
-from ml import card
-from ml import train_purchase_intent as training_of_intent
-from ml.card import card_of
-from ml.cart_features import open_carts
-from ml.cart_leaks import LeakError, assert_point_in_time
-from ml.gate import CHALLENGER, CHAMPION
-from ml.intent_registry import classifier_of
-from ml.intent_training import INPUT, IntentTraining, train_intent
-from ml.origin import ROW, input_url, kept_input
-from ml.purchase_intent import CartDataError, IntentSettings, matrix, probabilities
+from ml import model_card as card
+from ml.model_card import card_of
+from ml.purchase_intent import train_and_register as training_of_intent
+from ml.purchase_intent.features import open_carts
+from ml.purchase_intent.leakage import LeakError, assert_point_in_time
+from ml.purchase_intent.model import CartDataError, IntentSettings, matrix, probabilities
+from ml.purchase_intent.registry import classifier_of
+from ml.purchase_intent.train_and_register import NAME, train_purchase_intent
+from ml.purchase_intent.training import INPUT, IntentTraining, train_intent
 from ml.reproduce import reproduce
-from ml.runs import Logged, Runs
-from ml.train_purchase_intent import NAME, train_purchase_intent
-from ml.trained import Trained
+from ml.tracking.lineage import ROW, input_url, kept_input
+from ml.tracking.promotion import CHALLENGER, CHAMPION
+from ml.tracking.runs import Logged, Runs
+from ml.tracking.training_result import Trained
 from tests.card_numbers import numbers_in, written
 from tests.carts_of_store import cart_events
 from tests.silver_of_store import at

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from lakehouse.settings import Settings
-from ml.runs import Logged, Runs
+from ml.tracking.runs import Logged, Runs
 from operate.services import process
 from operate.services.mlflow import MlflowServer
 from tests.services.sinks import wait_for

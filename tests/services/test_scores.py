@@ -17,7 +17,7 @@ from lakehouse.streams import Stop
 from lakehouse.tables import GOLD_CART_SCORES, GOLD_CUSTOMER_SCORES, GOLD_PRODUCTS, SILVER_EVENTS
 from lakehouse.topics import GoldTopics
 from ml.score import wait_for_champion
-from ml.score_state import read_scores
+from ml.tracking.score_state import read_scores
 from operate.served import served_counts
 from operate.services.kafka import KafkaBroker
 from operate.services.postgres import PostgresServer

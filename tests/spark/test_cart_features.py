@@ -20,12 +20,12 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from ml.cart_columns import CATEGORIES, FEATURES, KEYS, NUMBERS, OUTCOME
-from ml.cart_events import CartRules
-from ml.cart_features import open_carts
-from ml.cart_leaks import LeakError, assert_point_in_time, point_in_time_violations
-from ml.cart_past import events_since, past_of
-from ml.cart_products import facts_since, product_facts
+from ml.purchase_intent.columns import CATEGORIES, FEATURES, KEYS, NUMBERS, OUTCOME
+from ml.purchase_intent.events import CartRules
+from ml.purchase_intent.features import open_carts
+from ml.purchase_intent.leakage import LeakError, assert_point_in_time, point_in_time_violations
+from ml.purchase_intent.product_facts import facts_since, product_facts
+from ml.purchase_intent.user_history import events_since, past_of
 from tests.carts_by_hand import KINDS, CartEvent, carts_by_hand
 
 NOON = datetime(2019, 10, 1, 12, tzinfo=UTC)

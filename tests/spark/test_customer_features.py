@@ -11,8 +11,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse.tables import SILVER_EVENTS
-from ml.features import customers, orders_of
-from ml.lifetime_training import holdout_of, summary_of
+from ml.lifetime_value.features import customers, orders_of
+from ml.lifetime_value.training import holdout_of, summary_of
 from tests.lifetime_by_hand import Laws, holdout_at, store_of, summary_at
 from tests.silver_of_store import at, silver_events
 

@@ -9,8 +9,8 @@ import pytest
 from mlflow.entities.model_registry import ModelVersion
 
 from lakehouse.settings import Settings
-from ml.champions import InForce, asking
-from ml.score_state import ScoreState, read_scores, said
+from ml.tracking.champions import InForce, asking
+from ml.tracking.score_state import ScoreState, read_scores, said
 
 
 class FakeRegistry:

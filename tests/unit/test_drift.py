@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from ml.days import Span, end_of, midnight
-from ml.drift import (
+from ml.drift.days import Span, end_of, midnight
+from ml.drift.measures import (
     BINS,
     MIN_ROWS,
     OUTCOME,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ml.drift_standing import newest_rows, standings
+from ml.drift.standing import newest_rows, standings
 
 NOTE = {"models": {"m": {"version": 2, "reason": ""}}}
 

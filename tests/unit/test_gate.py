@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml.gate import CHALLENGER, CHAMPION, Gain, decide, gain
+from ml.tracking.promotion import CHALLENGER, CHAMPION, Gain, decide, gain
 
 
 def test_the_first_that_passes_the_checks_is_champion() -> None:

@@ -8,8 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, precision_recall_curve, roc_auc_score
 
-from ml.intent_plots import calibration_plot, gains_plot, precision_recall_plot, roc_plot
-from ml.intent_report import METRICS, IntentReport, Ranking, calibration, intent_report
+from ml.purchase_intent.plots import calibration_plot, gains_plot, precision_recall_plot, roc_plot
+from ml.purchase_intent.report import METRICS, IntentReport, Ranking, calibration, intent_report
 
 
 def told(count: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from ml import intent_training
-from ml.intent_training import INPUT, failed_checks, input_rows, log_scores, train_intent, unseen
-from ml.purchase_intent import IntentSettings
+from ml.purchase_intent import training as intent_training
+from ml.purchase_intent.model import IntentSettings
+from ml.purchase_intent.training import INPUT, failed_checks, input_rows, log_scores, train_intent, unseen
 from tests.open_carts import carts
 
 GOOD = {

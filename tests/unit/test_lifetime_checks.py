@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ml.lifetime_training import failed_checks
+from ml.lifetime_value.training import failed_checks
 
 GOOD = {
     f"{target}_{name}": value

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
-import ml.lifetime_bg_nbd as bg_nbd
-import ml.lifetime_gamma_gamma as gamma_gamma
-from ml.lifetime_bg_nbd import BgNbd, fit_bg_nbd
-from ml.lifetime_fit import FitError, maximise
-from ml.lifetime_gamma_gamma import fit_gamma_gamma
-from ml.lifetime_summary import Floats, Summary, SummaryError
-from ml.lifetime_value import LifetimeValue, fit_lifetime_value, predicted
+import ml.lifetime_value.bg_nbd as bg_nbd
+import ml.lifetime_value.gamma_gamma as gamma_gamma
+from ml.lifetime_value.bg_nbd import BgNbd, fit_bg_nbd
+from ml.lifetime_value.gamma_gamma import fit_gamma_gamma
+from ml.lifetime_value.max_likelihood import FitError, maximise
+from ml.lifetime_value.model import LifetimeValue, fit_lifetime_value, predicted
+from ml.lifetime_value.summary import Floats, Summary, SummaryError
 from tests.lifetime_by_hand import Laws, store_of, summary_at
 
 LAWS = Laws()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from lakehouse.errors import InputError
-from ml.fit_summary import fit_summary, read_summary
-from ml.lifetime_fit import FitError
-from ml.lifetime_value import fit_lifetime_value
+from ml.lifetime_value.fit_summary import fit_summary, read_summary
+from ml.lifetime_value.max_likelihood import FitError
+from ml.lifetime_value.model import fit_lifetime_value
 from tests.lifetime_by_hand import Laws, store_of, summary_at
 
 HEADER = "frequency,recency,T,monetary_value"

@@ -7,12 +7,12 @@ import pytest
 from scipy.special import hyp2f1
 from scipy.stats import kstest
 
-from ml.lifetime_bg_nbd import BgNbd
-from ml.lifetime_calibration import purchases_pit, spending_pit
-from ml.lifetime_gamma_gamma import GammaGamma
-from ml.lifetime_purchases import Purchases
-from ml.lifetime_spending import Spending
-from ml.lifetime_summary import Floats, Summary
+from ml.lifetime_value.bg_nbd import BgNbd
+from ml.lifetime_value.calibration import purchases_pit, spending_pit
+from ml.lifetime_value.gamma_gamma import GammaGamma
+from ml.lifetime_value.purchases import Purchases
+from ml.lifetime_value.spending import Spending
+from ml.lifetime_value.summary import Floats, Summary
 from tests.lifetime_by_hand import Laws, Store, holdout_at, store_of, summary_at
 
 CUTOFF, HORIZON = 100.0, 90.0

@@ -11,12 +11,12 @@ import pytest
 from matplotlib.figure import Figure
 
 from lakehouse.errors import InputError
-from ml.lifetime_calibration import cohort_totals, purchases_pit
-from ml.lifetime_holdout import Holdout
-from ml.lifetime_plots import deciles_figure, gains_figure, pit_figure, residuals_figure
-from ml.lifetime_report import Report, deciles, gains, report, score
-from ml.lifetime_summary import Summary
-from ml.lifetime_value import LifetimeValue, fit_lifetime_value, predicted
+from ml.lifetime_value.calibration import cohort_totals, purchases_pit
+from ml.lifetime_value.holdout import Holdout
+from ml.lifetime_value.model import LifetimeValue, fit_lifetime_value, predicted
+from ml.lifetime_value.plots import deciles_figure, gains_figure, pit_figure, residuals_figure
+from ml.lifetime_value.report import Report, deciles, gains, report, score
+from ml.lifetime_value.summary import Summary
 from tests.lifetime_by_hand import Laws, holdout_at, store_of, summary_at
 
 CUTOFF, HORIZON = 152.0, 90.0

@@ -12,10 +12,10 @@ import pytest
 from lakehouse.errors import TableError
 from lakehouse.streams import Stop
 from ml import train
-from ml.gate import CHAMPION, Decision
 from ml.models import MODELS, Model
+from ml.tracking.promotion import CHAMPION, Decision
+from ml.tracking.training_result import Trained
 from ml.train import Untrained, train_each
-from ml.trained import Trained
 
 
 def refuse(*_: Any) -> Any:

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ml.cart_columns import CATEGORIES, FEATURES
-from ml.purchase_intent import (
+from ml.purchase_intent.columns import CATEGORIES, FEATURES
+from ml.purchase_intent.model import (
     KINDS,
     CartDataError,
     IntentSettings,
@@ -80,7 +80,7 @@ def test_tests_are_of_later_carts_and_of_users_that_the_model_has_not_seen(
         trained.append(rows)
         return Noted()
 
-    monkeypatch.setattr("ml.purchase_intent.train", noted)
+    monkeypatch.setattr("ml.purchase_intent.model.train", noted)
     unknown = some.assign(bought=some["bought"].where(some.index < 1400, None))
     tested = held_out(unknown, ["boosted"], SETTINGS, seed=7)
     begins_at = tested["cut_off_at"].min()

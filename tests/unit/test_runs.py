@@ -9,8 +9,8 @@ from mlflow.exceptions import MlflowException
 
 from lakehouse.settings import Settings
 from ml import set_champion
-from ml.gate import CHAMPION
-from ml.runs import ModelError, Runs
+from ml.tracking.promotion import CHAMPION
+from ml.tracking.runs import ModelError, Runs
 
 
 def test_there_is_no_champion_of_an_unknown_model_or_without_the_alias(

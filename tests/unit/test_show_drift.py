@@ -11,7 +11,7 @@ import pytest
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from ml import show_drift
-from ml.drift_standing import standings
+from ml.drift.standing import standings
 
 NOTE = {"models": {"m": {"version": 2, "reason": ""}}}
 
