@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import psutil
@@ -20,7 +21,7 @@ from lakehouse.visible import in_one_line
 from lakehouse.wire import plain
 from ml import score_state
 from ml.drift_standing import NEVER, Standing, standings
-from operate import live
+from operate import java, live
 from operate.audit import audit
 from operate.behind import Behind, bronze_behind, gold_behind, silver_behind
 from operate.lake import commits_of, dicts_of, last_noted, open_table, query
@@ -122,6 +123,8 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
     programs, now_s = read_programs(settings), time.time()
     state["waiting"] = [asdict(each) for each in waiting]
     state["programs"] = [asdict(each) for each in programs]
+    if old := java.outdated(datetime.fromtimestamp(now_s, UTC).date()):
+        state["java"] = old
     is_served = state.get("serving", "serving") == "serving"
     is_well = running and kafka_answers and is_served and all(each.is_well(now_s) for each in programs)
     code = 1 if check and not is_well else 0
@@ -129,13 +132,15 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
         print(json.dumps(state, default=plain))
         return code
     for name, value in state.items():
-        if name not in ("quality", "scores", "drift", "programs", "topics", "waiting"):
+        if name not in ("quality", "scores", "drift", "programs", "topics", "waiting", "java"):
             console.print(f"{name:<16} {value}", highlight=False, soft_wrap=True)
     for each in waiting:
         line = f"{each.table} has {each.waiting:,} to take in, the oldest for {each.waited_s(now_s):,.0f} s"
         console.print(f"{'waiting':<16} {line}", highlight=False, soft_wrap=True)
     for line in state.get("topics", []):
         console.print(f"{'topic':<16} {line}", style="yellow", highlight=False, soft_wrap=True)
+    if old:
+        console.print(f"{'java':<16} {old}", style="yellow", highlight=False, soft_wrap=True)
     for program in programs:
         style = None if program.is_well(now_s) else "yellow"
         console.print(f"{program.called:<16} {program.said(now_s)}", style=style, highlight=False, soft_wrap=True)
