@@ -13,6 +13,7 @@ from mlflow.entities import Run
 
 from lakehouse.errors import InputError, LakehouseError
 from lakehouse.settings import load_settings
+from lakehouse.visible import print_visible
 from ml import intent_registry, lifetime_registry
 from ml.card_values import Logged, cart_values, customer_values
 from ml.models import MODELS, run_of
@@ -85,9 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if given.out:
                 (given.out / f"{model}.md").write_text(text, encoding="utf-8")
             else:
-                print(text)
+                print_visible(text)
     except LakehouseError as error:
-        print(error, file=sys.stderr)
+        print_visible(error, to_stderr=True)
         return 1
     return 0
 
