@@ -1,6 +1,6 @@
 # The commands of everyday work; `make` alone lists them. Everything is installed into .venv, nothing outside but caches.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test lock demo test test-fast lint bench chaos hostile cluster-test compose-test ci-extra clean
+.PHONY: help setup setup-test lock demo test test-fast lint sbom bench chaos hostile cluster-test compose-test ci-extra clean
 PYTHON ?= python3
 BIN := .venv/bin
 # Two processes; each takes groups of tests (tests/conftest.py) in their order. ARGS=-n0: one process.
@@ -35,6 +35,9 @@ lint: setup-test  ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+sbom: setup-test  ## a bill of materials of all that is pinned, in CycloneDX's JSON: build/sbom.cdx.json
+	@$(BIN)/python -m operate.sbom
 
 bench: setup-test  ## payment to sale, in seconds, on this machine
 	@$(BIN)/lakehouse bench latency

@@ -33,6 +33,7 @@ from lakehouse.settings import Settings, load_settings
 from lakehouse.tables import GOLD_PRODUCT_SALES, SILVER_EVENTS
 from operate.lake import last_noted, open_table
 from operate.stack import Stack
+from operate.terminal import Terminal
 
 EVENTS = 300_000
 WARM_UP_EVENTS, WARM_UP_LOTS = 100_000, 10
@@ -159,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--events", type=int, default=EVENTS, help=f"sent at once ({EVENTS})")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args(arguments)
-    return exit_code(lambda: bench_throughput(load_settings(), given.events, given.json, Console()))
+    return exit_code(lambda: bench_throughput(load_settings(), given.events, given.json, Terminal()))
 
 
 if __name__ == "__main__":

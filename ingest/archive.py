@@ -14,6 +14,7 @@ from ingest.drop import free_name
 from ingest.unpacked import PACKED
 from lakehouse.errors import InputError, LakehouseError
 from lakehouse.settings import load_settings
+from lakehouse.visible import print_visible
 from lakehouse.whole_file import whole_file
 
 SUMS = "SHA256SUMS"
@@ -114,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         archive = Archive(settings.archive_path)
         if given.list:
             for path, digest in archive.files():
-                print(digest, printable(str(path)))
+                print_visible(f"{digest} {printable(str(path))}")
             return 0
         count = replay(archive, given.names, settings.input_path, progress)
     except LakehouseError as error:

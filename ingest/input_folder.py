@@ -21,6 +21,7 @@ from ingest.console import printable
 from ingest.unpacked import SUFFIXES
 from lakehouse.locks import hold
 from lakehouse.settings import Settings
+from lakehouse.visible import visible
 from lakehouse.whole_file import whole_file
 
 _DIGITS = 8
@@ -106,7 +107,7 @@ class InputFolder:
         self._seen.pop(delivery.path.name, None)
         aside = self.failed / delivery.path.name
         with whole_file(aside.with_name(aside.name + ".reason.txt")) as out:
-            out.write(printable(reason).encode())
+            out.write(visible(reason).encode())
         delivery.path.rename(aside)
         return aside
 

@@ -20,6 +20,7 @@ from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
 from lakehouse.streams import Stop, StoppedError
 from lakehouse.surroundings import ask_directly
+from lakehouse.visible import log_visibly
 
 Follow = Callable[[SparkSession, Settings, Stop, bool], None]
 
@@ -50,7 +51,7 @@ def in_session(
 
     :param wait: for what the work needs, before Spark is started. Out: False: there is nothing to do.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    log_visibly()
     for noisy in ("httpx2", "kafka", "py4j"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     ask_directly(os.environ)

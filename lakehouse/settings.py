@@ -11,11 +11,13 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from lakehouse.env_file import ENCODING, names_in
+from lakehouse.conninfo import is_conninfo
+from lakehouse.env_file import ENCODING, names_in, refuse_others
 from lakehouse.errors import SettingError
 from lakehouse.service_links import drop_service_links
 
 PREFIX = "LAKEHOUSE_"
+_ENV_FILE = Path(".env")
 
 
 class Settings(BaseSettings):
@@ -28,6 +30,7 @@ class Settings(BaseSettings):
         frozen=True,
         extra="ignore",
         validate_default=True,
+        hide_input_in_errors=True,  # it may be a secret
     )
 
     home: Path = Field(Path(".lakehouse"), description="Folder of all state: lake, Kafka's log, checkpoints, logs.")
@@ -205,6 +208,16 @@ class Settings(BaseSettings):
             raise ValueError("there is no such file")
         return path
 
+    @field_validator("postgres_dsn", "live_dsn")
+    @classmethod
+    def _can_be_read_by_libpq(cls, dsn: SecretStr) -> SecretStr:
+        if dsn.get_secret_value() and not is_conninfo(dsn.get_secret_value()):
+            raise ValueError(
+                "is no connection string of PostgreSQL. Write `host=... dbname=... user=... password=...`, with quotes "
+                "around values that have spaces; in a URL `%`, `@`, `/` and `:` of a password are %25, %40, %2F and %3A"
+            )
+        return dsn
+
     @field_validator("sales_window_s")
     @classmethod
     def _divides_a_day(cls, sales_window_s: int) -> int:
@@ -305,10 +318,12 @@ def load_settings(**overrides: Any) -> Settings:
     """Settings from flags (those not None), environment and `.env`.
 
     :raises SettingError: an unknown `LAKEHOUSE_*` name (the nearest known one is named), a value out of range, or a
-        `.env` that is not UTF-8.
+        `.env` that is not UTF-8, or that others may write.
     """
     drop_service_links(os.environ, PREFIX)
-    for source, names in (("the environment", list(os.environ)), (".env", names_in(Path(".env")))):
+    env_names = names_in(_ENV_FILE)
+    refuse_others(_ENV_FILE, holds_secrets=any(_is_secret(name.upper().removeprefix(PREFIX)) for name in env_names))
+    for source, names in (("the environment", list(os.environ)), (".env", env_names)):
         for name in names:
             _refuse_unknown(name, source)
     for name in overrides:
@@ -320,12 +335,18 @@ def load_settings(**overrides: Any) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "?"
         field = Settings.model_fields.get(name)
-        shown = "(a secret)" if field and field.annotation is SecretStr else repr(first.get("input"))
+        shown = "(a secret)" if _is_secret(name.upper()) else repr(first.get("input"))
         raise SettingError(
             f"Setting {PREFIX}{name.upper()} is {shown}: {first['msg']}.",
             field.description or "" if field else "",
             "correct it in the environment, .env or the flag",
         ) from None
+
+
+def _is_secret(name: str) -> bool:
+    """:param name: of a setting, as it is in the environment, without the prefix."""
+    field = Settings.model_fields.get(name.lower())
+    return field is not None and field.annotation is SecretStr
 
 
 def _refuse_unknown(name: str, source: str) -> None:

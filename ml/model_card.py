@@ -13,6 +13,7 @@ from mlflow.entities import Run
 
 from lakehouse.errors import InputError, LakehouseError
 from lakehouse.settings import load_settings
+from lakehouse.visible import print_visible
 from ml.lifetime_value import registry as lifetime_registry
 from ml.model_card_values import Logged, cart_values, customer_values
 from ml.models import MODELS, run_of
@@ -86,9 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if given.out:
                 (given.out / f"{model}.md").write_text(text, encoding="utf-8")
             else:
-                print(text)
+                print_visible(text)
     except LakehouseError as error:
-        print(error, file=sys.stderr)
+        print_visible(error, to_stderr=True)
         return 1
     return 0
 

@@ -20,6 +20,7 @@ from lakehouse.jobs import in_session
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from lakehouse.tables import SILVER_EVENTS
+from lakehouse.visible import print_visible
 from ml.models import MODELS, Model, run_of
 from ml.tracking.lineage import kept_input
 from ml.tracking.runs import Runs
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     code = in_session("ml", (), work)
     for comparison in found:
-        print(json.dumps(vars(comparison)) if given.json else _text(comparison))
+        print_visible(json.dumps(vars(comparison)) if given.json else _text(comparison))
         code = code or bool(comparison.differ)
     return int(code)
 

@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import load_settings
+from lakehouse.visible import print_visible
 from ml.lifetime_value import registry as lifetime_registry
 from ml.purchase_intent import registry as intent_registry
 from ml.tracking.promotion import CHAMPION
@@ -31,12 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             runs.client.set_registered_model_alias(given.model, CHAMPION, given.version)
     except MlflowException as error:
-        print(f"{given.model} has no version {given.version}: {error.message}", file=sys.stderr)
+        print_visible(f"{given.model} has no version {given.version}: {error.message}", to_stderr=True)
         return 1
     except LakehouseError as error:
-        print(error, file=sys.stderr)
+        print_visible(error, to_stderr=True)
         return 1
-    print(f"{given.model}: the champion is {given.version}")
+    print_visible(f"{given.model}: the champion is {given.version}")
     return 0
 
 

@@ -16,6 +16,7 @@ from lakehouse.jobs import in_session
 from lakehouse.manifests import refuse_unfinished
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
+from lakehouse.visible import print_visible
 from lakehouse.wire import plain
 from ml.drift.measures import OUTCOME
 from ml.drift.standing import NEWEST_DAYS, Row, Standing
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     code = in_session("ml drift", (), work)
     for stand, rows in kept:
-        print(_json(stand, rows) if given.json else _text(stand, rows))
+        print_visible(_json(stand, rows) if given.json else _text(stand, rows))
     return code
 
 

@@ -18,6 +18,7 @@ from lakehouse.jobs import in_session
 from lakehouse.manifests import refuse_unfinished
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
+from lakehouse.visible import print_visible
 from ml.models import MODELS
 from ml.tracking.runs import Runs
 from ml.tracking.training_result import Judged, Trained
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     code = in_session("ml", ("ml",), work)
     for each in found:
-        print(json.dumps(_facts(each)) if given.json else _text(each))
+        print_visible(json.dumps(_facts(each)) if given.json else _text(each))
     return code or int(any(isinstance(each, Untrained) for each in found))
 
 

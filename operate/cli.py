@@ -16,6 +16,7 @@ from rich.console import Console
 from lakehouse.errors import InputError, LakehouseError
 from lakehouse.settings import Settings, load_settings
 from lakehouse.surroundings import ask_directly, speak_utf8, use_ours
+from lakehouse.visible import print_traceback, print_visible, visible
 from operate.services import process
 from operate.services.mlflow import missing_extra
 from operate.terminal import Terminal
@@ -33,23 +34,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given, rest = parser.parse_known_args(arguments)
     given.rest = rest
     if rest and not hasattr(given, "module"):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        parser.error(f"unrecognized arguments: {visible(' '.join(rest))}")
     ask_directly(os.environ)
     speak_utf8(os.environ)
     console = Terminal()
+    sys.excepthook = print_traceback
     try:
         settings = load_settings(home=given.home, lake=given.lake)
         use_ours(os.environ, postgres_too=not settings.postgres_dsn.get_secret_value())
         command: Command = given.command
         return command(given, settings, console)
     except LakehouseError as error:
-        print(error, file=sys.stderr)
+        print_visible(error, to_stderr=True)
         return 1
     except OSError as error:
         if error.errno not in _UNUSABLE or not error.filename:
             raise
         found = f"{os.fsdecode(error.filename)} cannot be used: {error.strerror}."
-        print(InputError(found, "a path that this user may use", "choose a home with LAKEHOUSE_HOME"), file=sys.stderr)
+        print_visible(
+            InputError(found, "a path that this user may use", "choose a home with LAKEHOUSE_HOME"), to_stderr=True
+        )
         return 1
     except KeyboardInterrupt:
         return 130
@@ -430,7 +434,7 @@ def _goes_on_in_the_background() -> int | None:
 
 
 def _on_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print_visible(line, to_stderr=True)
 
 
 def _bench_latency(given: argparse.Namespace, settings: Settings, console: Console) -> int:

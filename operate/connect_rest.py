@@ -19,6 +19,16 @@ _LATER = (409, 503)
 """A rebalance is going on; the worker has not joined its group yet."""
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """urllib would send the login on, to whatever address the answer names."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
+
+
 class ConnectRest:
     """The workers of one Connect cluster, by any of them.
 
@@ -82,7 +92,7 @@ class ConnectRest:
         request = urllib.request.Request(self._url + path, content, self._headers, method=method)
         while True:
             try:
-                with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:
+                with _OPENER.open(request, timeout=_ANSWER_S) as answer:
                     return json.loads(answer.read() or b"null")
             except urllib.error.HTTPError as error:
                 with error:
@@ -104,6 +114,12 @@ class ConnectRest:
                 f"Kafka Connect at {self._url} does not let us in (HTTP {error.code}).",
                 "a login that it knows",
                 "check LAKEHOUSE_CONNECT_USER and LAKEHOUSE_CONNECT_PASSWORD",
+            )
+        if 300 <= error.code < 400:
+            return ServiceError(
+                f"Kafka Connect at {self._url} sends us on to {error.headers.get('Location')} (HTTP {error.code}).",
+                "the worker itself: our login goes nowhere else",
+                "name that address in LAKEHOUSE_CONNECT_URL if it is yours",
             )
         said = error.read().decode(errors="replace")
         try:

@@ -34,6 +34,9 @@ PORTS = {
 }
 """Name -> port on 127.0.0.1, and what is there."""
 
+CHECKSUM = "STOREFRONT_FILE_PULSE_SHA256"
+"""Of the archive that the image of Connect is built from. It cannot be had here, so it is for the user to fill in."""
+
 _HEAD = """\
 # Secrets and ports of docker-compose.yml, made by `lakehouse init-env`. Only you may read this file. PostgreSQL, Kafka
 # and MLflow take their passwords when they are first started: a change here alone does not change them there.
@@ -49,6 +52,7 @@ def env_lines(token: Callable[[int], str]) -> str:
     lines = [f"{_CLUSTER_ID}=L{token(16)[1:]}"]
     lines += [line for name, whose in SECRETS.items() for line in ("", f"# {whose}", f"{name}={token(24)}")]
     lines += [line for name, (port, what) in PORTS.items() for line in ("", f"# port of {what}", f"{name}={port}")]
+    lines += ["", "# SHA-256 of File Pulse's archive: deploy/README.md says how to know it", f"{CHECKSUM}="]
     return _HEAD + "\n".join(lines) + "\n"
 
 
@@ -72,5 +76,9 @@ def init_env(path: Path, token: Callable[[int], str], console: Console) -> int:
         f"{path}: {len(SECRETS)} random secrets; ports on 127.0.0.1: {ports}", highlight=False, soft_wrap=True
     )
     file_flag = "" if path.name == ".env" else f" --env-file {path}"
-    console.print(f"Next: docker compose{file_flag} up --detach", highlight=False, soft_wrap=True)
+    console.print(
+        f"Next: fill in {CHECKSUM} (deploy/README.md), then docker compose{file_flag} up --detach",
+        highlight=False,
+        soft_wrap=True,
+    )
     return 0

@@ -19,6 +19,7 @@ from typing import Any
 
 from lakehouse.errors import LakehouseError, ServiceError
 from lakehouse.surroundings import ask_directly
+from lakehouse.visible import print_visible
 
 _ANSWER_S = 5.0
 
@@ -95,7 +96,7 @@ def main() -> int:
     try:
         check(**given)
     except LakehouseError as error:
-        print(error, file=sys.stderr)
+        print_visible(error, to_stderr=True)
         return 1
     return 0
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 
 from lakehouse.errors import JavaError
@@ -23,6 +24,9 @@ INTERPRET_ROWS = "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.facto
 
 ARCHIVE_ANEW = "ARCHIVE_CLASSES"
 """A variable: JVMs that are started archive their classes instead of using an archive."""
+
+OUTDATED_AFTER_DAYS = 120
+"""Java's security releases are three months apart; who has none of the last four months lacks one."""
 
 SUITABLE = "Java 17, 21, or 25 from 25.0.3 on"
 NEXT_STEP = f"run `make setup`, which installs a runtime, or set JAVA_HOME to {SUITABLE}"
@@ -42,18 +46,52 @@ def version_of(home: Path) -> str:
     """The version of the runtime in a JAVA_HOME, such as `21.0.8`; empty where there is none that starts."""
     if not os.access(home / "bin" / "java", os.X_OK):
         return ""
-    release = home / "release"
-    if release.is_file():
-        found = re.search(r'^JAVA_VERSION="([^"]+)"', release.read_text(encoding="utf-8", errors="replace"), re.M)
-        if found:
-            return found[1]
-    try:  # not every distribution has the file
+    return _noted(home, "JAVA_VERSION") or _said(home, r'version "([^"]+)"')
+
+
+def released_on(home: Path) -> date | None:
+    """The day on which the runtime in a JAVA_HOME was released; None where there is none, or it does not say so."""
+    day = _noted(home, "JAVA_VERSION_DATE") or _said(home, r'version "[^"]+" (\d{4}-\d\d-\d\d)')
+    try:
+        return date.fromisoformat(day)
+    except ValueError:
+        return None
+
+
+def outdated(today: date, environment: Mapping[str, str] = os.environ, venv: Path = Path(sys.prefix)) -> str:
+    """What to tell about a runtime that lacks security releases; empty where it does not, or none is there."""
+    try:
+        home = java_home(environment, venv)
+    except JavaError:
+        return ""
+    released = released_on(home)
+    if released is None or (today - released).days <= OUTDATED_AFTER_DAYS:
+        return ""
+    return (
+        f"Java {version_of(home)} is of {released}: it lacks the security releases since then. "
+        "Next: install a newer 17, 21 or 25, name its folder in JAVA_HOME, and start again"
+    )
+
+
+def _noted(home: Path, name: str) -> str:
+    """A line of the file `release`, which not every distribution has; empty without."""
+    try:
+        text = (home / "release").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    found = re.search(rf'^{name}="([^"]+)"', text, re.M)
+    return found[1] if found else ""
+
+
+def _said(home: Path, pattern: str) -> str:
+    """What `java -version` says; empty where it does not start."""
+    try:
         answer = subprocess.run(
             [home / "bin" / "java", "-version"], capture_output=True, text=True, timeout=30, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    found = re.search(r'version "([^"]+)"', answer.stderr)
+    found = re.search(pattern, answer.stderr)
     return found[1] if found else ""
 
 
@@ -121,8 +159,9 @@ def write_wrapper(wrapper: Path, real: Path, trust_store: Path | None, pyspark: 
         text = text.replace(name, value)
     shutil.rmtree(wrapper, ignore_errors=True)
     (wrapper / "bin").mkdir(parents=True)
-    # Spark's launcher and `version_of` read a runtime's version here instead of starting it.
-    (wrapper / "release").write_text(f'JAVA_VERSION="{version_of(real)}"\n', encoding="utf-8")
+    # Spark's launcher and we read here what a runtime is instead of starting it.
+    released = f'JAVA_VERSION="{version_of(real)}"\nJAVA_VERSION_DATE="{released_on(real) or ""}"\n'
+    (wrapper / "release").write_text(released, encoding="utf-8")
     script = wrapper / "bin" / "java"
     script.write_text(text, encoding="utf-8")
     script.chmod(0o755)

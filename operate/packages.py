@@ -68,8 +68,8 @@ class Packages:
 
 
 def pinned(*names: str) -> list[str]:
-    """Arguments for files of requirements/."""
-    return [part for name in names for part in ("-r", str(REQUIREMENTS / f"{name}.txt"))]
+    """Arguments for files of requirements/: what has no hash there is refused."""
+    return ["--require-hashes", *(part for name in names for part in ("-r", str(REQUIREMENTS / f"{name}.txt")))]
 
 
 def for_uv(listing: str, environment: Mapping[str, str]) -> dict[str, str]:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from lakehouse.visible import visible
+
 TERMINAL_S = 1.0
 PLAIN_S = 15.0
 _TICK_S = 0.01
@@ -121,4 +123,4 @@ def started(
 def tail(log: Path, lines: int = 20) -> str:
     """The last lines of a log, indented."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
+    return "\n".join(f"    {visible(line)}" for line in text.splitlines()[-lines:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import psutil
@@ -20,7 +21,7 @@ from lakehouse.visible import in_one_line
 from lakehouse.wire import plain
 from ml.drift.standing import NEVER, Standing, standings
 from ml.tracking import score_state
-from operate import live
+from operate import java, live
 from operate.audit import audit
 from operate.behind import Behind, bronze_behind, gold_behind, silver_behind
 from operate.lake import commits_of, dicts_of, last_noted, open_table, query
@@ -122,6 +123,8 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
     programs, now_s = read_programs(settings), time.time()
     state["waiting"] = [asdict(each) for each in waiting]
     state["programs"] = [asdict(each) for each in programs]
+    if old := java.outdated(datetime.fromtimestamp(now_s, UTC).date()):
+        state["java"] = old
     is_served = state.get("serving", "serving") == "serving"
     is_well = running and kafka_answers and is_served and all(each.is_well(now_s) for each in programs)
     code = 1 if check and not is_well else 0
@@ -129,26 +132,32 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
         print(json.dumps(state, default=plain))
         return code
     for name, value in state.items():
-        if name not in ("quality", "scores", "drift", "programs", "topics", "waiting"):
-            console.print(f"{name:<16} {value}", highlight=False, soft_wrap=True)
+        if name not in ("quality", "scores", "drift", "programs", "topics", "waiting", "java"):
+            _print_line(name, value, console)
     for each in waiting:
         line = f"{each.table} has {each.waiting:,} to take in, the oldest for {each.waited_s(now_s):,.0f} s"
-        console.print(f"{'waiting':<16} {line}", highlight=False, soft_wrap=True)
+        _print_line("waiting", line, console)
     for line in state.get("topics", []):
-        console.print(f"{'topic':<16} {line}", style="yellow", highlight=False, soft_wrap=True)
+        _print_line("topic", line, console, warn=True)
+    if old:
+        _print_line("java", old, console, warn=True)
     for program in programs:
-        style = None if program.is_well(now_s) else "yellow"
-        console.print(f"{program.called:<16} {program.said(now_s)}", style=style, highlight=False, soft_wrap=True)
+        _print_line(program.called, program.said(now_s), console, warn=not program.is_well(now_s))
     for name, model in state.get("scores", {}).items():
-        console.print(f"{name:<16} {score_state.said(model)}", highlight=False, soft_wrap=True)
+        _print_line(name, score_state.said(model), console)
     if not state["drift"]:
-        console.print(f"{'drift':<16} {NEVER}", highlight=False)
+        _print_line("drift", NEVER, console)
     for each in state["drift"]:
-        style = "yellow" if each["is_within"] is False else None
-        console.print(f"{'drift':<16} {each['model']} {each['said']}", style=style, highlight=False, soft_wrap=True)
+        _print_line("drift", f"{each['model']} {each['said']}", console, warn=each["is_within"] is False)
     if quality:
         _print_quality(quality, console)
     return code
+
+
+def _print_line(name: str, value: object, console: Console, warn: bool = False) -> None:
+    """What others say of themselves stays in its line."""
+    style = "yellow" if warn else None
+    console.print(f"{name:<16} {in_one_line(str(value))}", style=style, highlight=False, soft_wrap=True)
 
 
 def _said(served: dict[str, Any]) -> str:

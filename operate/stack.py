@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from lakehouse.reading import Reading
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop, StoppedError
 from lakehouse.tables import BRONZE_EVENTS, SILVER_SESSIONS
-from operate import live
+from operate import java, live
 from operate.java import COMPILE_QUICKLY
 from operate.lake import events_left, last_noted
 from operate.ready import is_ready
@@ -465,6 +466,8 @@ def up(settings: Settings, say: Say) -> int:
     stop = Stop().listen()
     with running_stack(settings, say, stop) as stack:
         say("starting Kafka, PostgreSQL and Spark")
+        if old := java.outdated(datetime.now(UTC).date()):
+            say(old)
         stack.start_all()
         say(f"sales flow. {stack.kafka}")
         say(f"lake: {settings.lake_url}  logs: {settings.logs}")

@@ -24,6 +24,7 @@ from lakehouse.kafka_access import for_librdkafka
 from lakehouse.settings import Settings, load_settings
 from lakehouse.streams import Stop
 from lakehouse.tables import PUBLISHED, Table
+from lakehouse.visible import log_visibly
 from serving.merge import Incoming, Place, UnreadableRecord, merge, newest_of_each_key, read_record
 from serving.notice import CHANNEL, notice_text
 from serving.server import connect
@@ -275,7 +276,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="serving/sink.py", description="Serve gold's topics from PostgreSQL.")
     parser.add_argument("--name", default="1", help="of this instance, where there are several (1)")
     name = parser.parse_args().name
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    log_visibly()
     stop = Stop().listen()
     try:
         settings = load_settings()

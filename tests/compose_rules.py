@@ -80,8 +80,18 @@ def _image(_name: str, node: Node, _compose: Node) -> Iterator[str]:
     if not _IMAGE.fullmatch(image) or "latest" in image:
         yield f"the image {image!r} has no tag that names a version"
     build = node.get("build")
-    if build and not (ROOT / build["context"] / build.get("dockerfile", "Dockerfile")).is_file():
+    if not build:
+        return
+    dockerfile = ROOT / build["context"] / build.get("dockerfile", "Dockerfile")
+    if not dockerfile.is_file():
         yield f"there is nothing to build {image} from"
+        return
+    text = dockerfile.read_text(encoding="utf-8")
+    if len(re.findall(r"^ADD https?:", text, re.MULTILINE)) > text.count("| sha256sum -c -"):
+        yield f"{image} is built from what is fetched, and its hash is not looked at"
+    asked = set(re.findall(r"^ARG (\w+)$", text, re.MULTILINE))
+    for argument in sorted(asked - build.get("args", {}).keys()):
+        yield f"{image} is built without {argument}"
 
 
 def _ports(name: str, node: Node, _compose: Node) -> Iterator[str]:

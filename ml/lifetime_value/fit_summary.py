@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lakehouse.errors import InputError
+from lakehouse.visible import print_visible
 from ml.lifetime_value.model import fit_lifetime_value
 from ml.lifetime_value.summary import VALUE, Floats, Ints, Summary, untrue
 
@@ -56,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help=f"of the rows that may be left out because they cannot be used ({MOST_LEFT_OUT})",
     )
     given = parser.parse_args(arguments)
-    found = fit_summary(given.file, lambda line: print(line, file=sys.stderr), given.most_left_out)
-    print(json.dumps(found) if given.json else _text(found))
+    found = fit_summary(given.file, partial(print_visible, to_stderr=True), given.most_left_out)
+    print_visible(json.dumps(found) if given.json else _text(found))
     return 0
 
 

@@ -7,23 +7,15 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
-import skops.io  # type: ignore[import-untyped]
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import infer_signature
 
 from ml.purchase_intent.columns import FEATURES
 from ml.purchase_intent.model import IntentModel
+from ml.purchase_intent.model_file import TRUSTED, UntrustedError, read_classifier
 from ml.tracking.runs import ModelError, files_of
 
 NAME = "purchase-intent"
-
-TRUSTED = (
-    "numpy.dtype",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-)
-"""What skops does not vouch for by itself, and boosted trees with a calibration are made of."""
 
 _UNKNOWN = ("idle_s", "last_order_days", "log_price_to_product", "log_price_to_category")
 _EXAMPLE = pd.DataFrame(1.0, index=[0, 1], columns=list(FEATURES)).assign(price=[4.5, 19.9], product_rate=0.1)
@@ -52,13 +44,15 @@ def register(model: IntentModel) -> str:
 
 
 def classifier_of(version: ModelVersion) -> Any:
-    """The classifier of a version, made of TRUSTED types only. MLflow itself would trust what the model's own file
-    says is to be trusted.
+    """The classifier of a version. MLflow itself would trust what the model's own file says is to be trusted.
 
-    :raises ModelError: it was trained on other features than FEATURES.
+    :raises ModelError: it is not made as ours are, or was trained on other features than FEATURES.
     """
     with files_of(version) as folder:
-        classifier = skops.io.load(folder / "model.skops", trusted=list(TRUSTED))
+        try:
+            classifier = read_classifier(folder / "model.skops")
+        except UntrustedError as error:
+            raise ModelError(version, str(error)) from error
     known = list(getattr(classifier, "feature_names_in_", ()))
     if known != list(FEATURES):
         differ = sorted(set(known) ^ set(FEATURES)) or ["their order"]

@@ -13,6 +13,7 @@ import uvicorn
 
 from lakehouse.errors import LakehouseError, SettingError
 from lakehouse.settings import Settings, load_settings
+from lakehouse.visible import log_visibly
 from serving.live.board import Board
 from serving.live.follow import Feed
 from serving.live.web import make_app
@@ -84,7 +85,7 @@ def _is_address(host: str) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m serving.live", description="Serve the live page.")
     parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    log_visibly()
     try:
         asyncio.run(serve(load_settings()))
     except LakehouseError as error:

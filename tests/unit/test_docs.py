@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 DASHBOARDS_PAGE = ROOT / "dashboards" / "README.md"
 DEPLOY_PAGE = ROOT / "deploy" / "README.md"
 TABLES_PAGE = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", DASHBOARDS_PAGE, DEPLOY_PAGE, *(ROOT / "docs").rglob("*.md")]
+PAGES = [*ROOT.glob("*.md"), DASHBOARDS_PAGE, DEPLOY_PAGE, *(ROOT / "docs").rglob("*.md")]
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
 PYTHON = sorted({path for name in (*PACKAGES, "tests") for path in (ROOT / name.replace(".", "/")).rglob("*.py")})

@@ -164,7 +164,7 @@ def test_what_is_no_file_of_events_is_passed_over_and_said_once(input_folder: Pa
         folder.claim(above=0)
     assert claimed(folder) == []
     assert sorted(said) == [
-        "a\nb.csv: passed over: a line feed in its name",
+        "a\\nb.csv: passed over: a line feed in its name",
         "notes.txt: passed over: not *.csv or *.csv.gz or *.csv.xz or *.zip or *.parquet",
         "x.csv: passed over: not a file",
     ]

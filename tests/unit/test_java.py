@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from lakehouse.errors import JavaError
 from operate import java
-
-
-def runtime(home: Path, version: str, *, release: bool = True) -> Path:
-    """A JAVA_HOME whose `java` prints its version and its arguments."""
-    (home / "bin").mkdir(parents=True)
-    script = home / "bin" / "java"
-    script.write_text(f'#!/bin/sh\necho \'openjdk version "{version}"\' >&2\necho "$JAVA_TOOL_OPTIONS|$*"\n')
-    script.chmod(0o755)
-    if release:
-        (home / "release").write_text(f'IMPLEMENTOR="Test"\nJAVA_VERSION="{version}"\nOS_NAME="Linux"\n')
-    return home
+from operate.cli import main
+from tests.java_runtime import runtime
 
 
 @pytest.mark.parametrize("version", ["17", "17.0.15", "21.0.8", "25.0.3", "25.1.0", "25.0.10"])
@@ -40,6 +33,54 @@ def test_java_home_is_taken_when_it_fits(tmp_path: Path) -> None:
 def test_a_runtime_without_release_file_is_asked(tmp_path: Path) -> None:
     home = runtime(tmp_path / "jdk", "17.0.9", release=False)
     assert java.version_of(home) == "17.0.9"
+
+
+TODAY = date(2026, 11, 30)
+
+
+@pytest.mark.parametrize(
+    ("released", "is_told"),
+    [("2026-10-20", False), ("2026-08-02", False), ("2026-08-01", True), ("2025-07-15", True), ("", False)],
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_runtime_without_the_newest_security_releases_is_told(
+    tmp_path: Path, released: str, is_told: bool, wrapped: bool
+) -> None:
+    home = runtime(tmp_path / "jdk", "21.0.8", released=released)
+    environment = {} if wrapped else {"JAVA_HOME": str(home)}
+    java.write_wrapper(java.installed_home(tmp_path / "venv"), home, trust_store=None, pyspark=tmp_path / "pyspark")
+    told = java.outdated(TODAY, environment, tmp_path / "venv")
+    assert bool(told) == is_told
+    if is_told:
+        assert f"Java 21.0.8 is of {released}" in told and "JAVA_HOME" in told and "\n" not in told
+
+
+def test_a_newer_java_home_ends_the_warning_about_setups_own(tmp_path: Path) -> None:
+    old = runtime(tmp_path / "old", "21.0.8", released="2025-07-15")
+    java.write_wrapper(java.installed_home(tmp_path / "venv"), old, trust_store=None, pyspark=tmp_path / "pyspark")
+    newer = runtime(tmp_path / "newer", "21.0.12")
+    assert java.outdated(TODAY, {}, tmp_path / "venv")
+    assert java.outdated(TODAY, {"JAVA_HOME": str(newer)}, tmp_path / "venv") == ""
+    assert java.outdated(TODAY, {}, tmp_path / "nowhere") == "", "what is not there is said by others"
+
+
+def test_status_tells_it_to_people_and_to_scripts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for released, expected in (("2020-01-14", 1), ("2999-01-14", 0)):
+        monkeypatch.setenv("JAVA_HOME", str(runtime(tmp_path / released, "21.0.8", released=released)))
+        assert main(["status", "--home", str(tmp_path / "home")]) == 0
+        assert capsys.readouterr().out.count("java             Java 21.0.8 is of 2020-01-14") == expected
+        assert main(["status", "--json", "--home", str(tmp_path / "home")]) == 0
+        assert ("java" in json.loads(capsys.readouterr().out)) == bool(expected)
+
+
+def test_the_day_in_the_file_release_goes_before_a_start_of_java(tmp_path: Path) -> None:
+    home = runtime(tmp_path / "jdk", "25.0.3", released="2020-01-01")
+    with (home / "release").open("a") as file:
+        file.write('JAVA_VERSION_DATE="2026-04-21"\n')
+    assert java.released_on(home) == date(2026, 4, 21)
+    assert java.released_on(tmp_path / "nowhere") is None
 
 
 def test_a_java_home_that_does_not_fit_gives_way_to_the_installed_one(tmp_path: Path) -> None:

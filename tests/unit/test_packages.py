@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -82,4 +85,24 @@ def test_without_uv_pip_installs_the_same_list(tmp_path: Path, capsys: pytest.Ca
     packages.install(*pinned("run", "java"))
     assert "pip takes its place" in capsys.readouterr().out
     assert calls[1][:3] == [f"{tmp_path}/bin/python", "-m", "pip"]
-    assert [part for part in calls[1] if part.endswith(".txt")] == pinned("run", "java")[1::2]
+    assert [part for part in calls[1] if part.endswith(".txt")] == pinned("run", "java")[2::2]
+
+
+@pytest.mark.parametrize("by", ["uv", "pip"])
+def test_a_package_without_its_hash_is_refused(tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("operate.packages.REQUIREMENTS", tmp_path)
+    (tmp_path / "run.txt").write_text("nothing-of-ours==1.0\n")
+    info = "nothing_of_ours-1.0.dist-info"
+    with zipfile.ZipFile(tmp_path / "nothing_of_ours-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: nothing-of-ours\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    installers = {
+        "uv": [str(Path(sys.executable).with_name("uv")), "pip", "install", "--python", sys.executable],
+        "pip": [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"],
+    }
+    command = [*installers[by], "--dry-run", "--no-index", "--find-links", str(tmp_path)]
+    done = subprocess.run([*command, *pinned("run")], capture_output=True, text=True, check=False)
+    assert done.returncode and "--require-hashes" in done.stderr, done.stderr
+    without = subprocess.run([*command, "-r", str(tmp_path / "run.txt")], capture_output=True, text=True, check=False)
+    assert without.returncode == 0, without.stderr

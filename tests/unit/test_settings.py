@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
+import traceback
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from lakehouse.errors import SettingError
 from lakehouse.settings import Settings, load_settings
@@ -168,3 +170,107 @@ def test_a_login_to_kafka_is_whole_or_refused(tmp_path: Path) -> None:
         load_settings(kafka_ca_file=str(tmp_path / "ca.pem"))
     with pytest.raises(SettingError, match="LAKEHOUSE_KAFKA_BOOTSTRAP names none"):
         load_settings(kafka_security_protocol="SSL")
+
+
+DSNS = [
+    "postgresql://u:pa%sshunter@h/db",
+    "postgresql://u:hun%ter",
+    "postgresql://u:hunter@h:5432:1/db",
+    "postgresql://u:hun ter@[::1/db",
+    "host=h password='hunter",
+    "host=h password=hun ter",
+    "host=h hunter",
+    "pasword=hunter host=h",
+    "hunter",
+    "host=h password=hunter ter\\",
+    "host=h\0password=hunter",
+    "postgres//u:hunter@h/db",
+    "postgresql://u:p@hunter@h/db",
+    "postgresql://u:hunter/ter@h/db",
+    "postgresql://u:12/hunter@h/db",
+]
+
+
+@pytest.mark.parametrize("name", ["postgres_dsn", "live_dsn"])
+@pytest.mark.parametrize("dsn", DSNS)
+def test_a_connection_string_with_a_typing_error_is_refused_and_nothing_of_it_is_shown(dsn: str, name: str) -> None:
+    """In no line of a stack trace either, with all errors behind the error."""
+    for make in (lambda: load_settings(**{name: dsn}), lambda: Settings(**{name: dsn})):
+        with pytest.raises((SettingError, ValidationError)) as caught:
+            make()
+        told = "".join(traceback.format_exception(caught.value)) + str(caught.value) + repr(caught.value)
+        assert name in told.lower() and "password" in told
+        assert not [piece for piece in ("hun", "pa%s", 'ter"', "ter@") if piece in told]
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "",
+        "postgresql://u:pa%25ss@h:5432/db?sslmode=verify-full",
+        "host=h dbname=d user=u password='a b'",
+        "host=/run/postgresql",
+        "service=shop",
+        "postgres://u@h,other/db",
+        "postgres://u@h:1,other:2/db",
+        "postgresql://u:p?hunter@h/db",
+        "host=@abstract dbname=d",
+    ],
+)
+def test_connection_strings_that_libpq_reads_are_taken_as_they_are(dsn: str) -> None:
+    assert load_settings(postgres_dsn=dsn, live_dsn=dsn).postgres_dsn.get_secret_value() == dsn
+
+
+SECRETS = [name for name, field in Settings.model_fields.items() if field.annotation is SecretStr]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_no_secret_is_shown_by_any_error_or_by_the_settings(name: str) -> None:
+    secret = "0815-secret"
+    given = {"postgres_dsn": f"password={secret}", "live_dsn": f"password={secret}"}.get(name, secret)
+    for wrong in ({name: [given]}, {name: given, "trigger_ms": -1}, {name: given, "kafka_security_protocol": "SSL"}):
+        with pytest.raises(ValidationError) as caught:
+            Settings(**wrong)
+        assert secret not in str(caught.value) + repr(caught.value) + "".join(traceback.format_exception(caught.value))
+        with pytest.raises(SettingError) as told:
+            load_settings(**wrong)
+        assert secret not in "".join(traceback.format_exception(told.value))
+    sasl = {
+        "kafka_security_protocol": "SASL_SSL",
+        "kafka_bootstrap": "k:1",
+        "kafka_user": "u",
+        "kafka_password": secret,
+    }
+    fine = Settings(**({name: given} if name != "kafka_password" else sasl))
+    assert secret not in repr(fine) + str(fine) + str(fine.model_dump())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of other accounts")
+def test_an_env_file_of_another_account_is_refused_and_one_of_roots_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("LAKEHOUSE_TRIGGER_MS=5\n")
+    os.chown(".env", 65534, 65534)
+    with pytest.raises(SettingError, match=r"\.env belongs to another account \(user id 65534\)(.|\n)*chown"):
+        load_settings()
+    os.chown(".env", 0, 0)
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    assert load_settings().trigger_ms == 5
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o640, 0o644, 0o604, 0o660, 0o666, 0o602, 0o620, 0o777])
+@pytest.mark.parametrize("is_own_group", [True, False])
+@pytest.mark.parametrize("line", ["LAKEHOUSE_BI_PASSWORD=x", "LAKEHOUSE_TRIGGER_MS=5", "export lakehouse_live_dsn=''"])
+def test_an_env_file_that_others_may_write_is_refused_and_secrets_that_they_may_read_are_said(
+    mode: int, is_own_group: bool, line: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    Path(".env").write_text(f"{line}\n")
+    Path(".env").chmod(mode)
+    group = Path(".env").stat().st_gid
+    monkeypatch.setattr("lakehouse.env_file._own_group", lambda: group if is_own_group else group + 1)
+    others = 0o007 if is_own_group else 0o077
+    if mode & others & 0o022:
+        with pytest.raises(SettingError, match=r"can be written by other accounts(.|\n)*chmod 600 \.env"):
+            load_settings()
+        return
+    load_settings()
+    is_told = "TRIGGER" not in line and bool(mode & others & 0o044)
+    assert ["chmod 600 .env" in record.getMessage() for record in caplog.records] == [True] * is_told

@@ -16,8 +16,9 @@ from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop, StoppedError
 from operate.ready import is_ready, say_ready
-from operate.stack import Stack, running_stack
+from operate.stack import Stack, running_stack, up
 from operate.supervisor import Program
+from tests.java_runtime import runtime
 
 BUSY = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
 
@@ -102,3 +103,18 @@ def test_whatever_happens_no_program_is_left(stop: Stop, settings: Settings, tmp
         started.append(start(stack, tmp_path))
         raise error
     assert not started[0].is_running()
+
+
+def test_up_says_that_java_lacks_security_releases_once_before_it_starts_any(
+    stop: Stop, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(_stack: Stack) -> None:
+        raise StoppedError("stopped while it starts")
+
+    monkeypatch.setattr(Stack, "start_all", stopped)
+    for released, expected in (("2020-01-14", 1), ("2999-01-14", 0)):
+        java = runtime(tmp_path / released, "21.0.8", released=released)
+        monkeypatch.setenv("JAVA_HOME", str(java))
+        said = list[str]()
+        up(settings, said.append)
+        assert [line.startswith("Java 21.0.8 is of 2020-01-14") for line in said].count(True) == expected
