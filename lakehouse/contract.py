@@ -29,14 +29,30 @@ FOLDER = Path(__file__).parent / "contracts"
 VERSION = 1
 
 _KINDS: dict[type[DataType], dict[str, Any]] = {
-    LongType: {"type": "integer"},
-    StringType: {"type": "string"},
+    # Silver takes 256 characters at most; Unicode's form NFC makes at most three of one. An index takes that anywhere.
+    StringType: {"type": "string", "maxLength": 3 * 256},
     BooleanType: {"type": "boolean"},
     DoubleType: {"type": "number"},
-    DecimalType: {"type": "string", "pattern": r"^-?\d+\.\d{2}$"},
-    TimestampType: {"type": "string", "format": "date-time"},
-    DateType: {"type": "string", "format": "date"},
+    TimestampType: {
+        "type": "string",
+        "format": "date-time",
+        "pattern": r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z$",
+    },
+    DateType: {"type": "string", "format": "date", "pattern": r"^20\d\d-\d\d-\d\d$"},
 }
+
+_IDS, _REVISIONS, _COUNTS = (-(2**63), 2**63 - 1), (0, 2**53 - 1), (0, 10**12)
+"""Smallest and greatest whole numbers: of columns named `..._id`, of `revision`, of all others."""
+
+_MOST_DIGITS = 16
+"""Of an amount before the point: cents fit into 64 bits."""
+
+_EXTRAS = {
+    "type": "object",
+    "maxProperties": 257,
+    "additionalProperties": {"type": ["string", "null"], "maxLength": 4096},
+}
+"""The fields of a purchase that we do not know, and `_cut`."""
 
 
 def json_schema(table: Table) -> dict[str, Any]:
@@ -63,7 +79,7 @@ def text_of(table: Table) -> str:
 def _object(schema: StructType) -> dict[str, Any]:
     properties = {}
     for field in schema.fields:
-        kind: dict[str, Any] = {"type": "object"} if field.metadata.get("json") else _kind(field.dataType)
+        kind = dict(_EXTRAS) if field.metadata.get("json") else _kind(field.name, field.dataType)
         if field.metadata.get("may_be_null"):
             kind["type"] = [kind["type"], "null"]
         if "comment" in field.metadata:
@@ -77,11 +93,17 @@ def _object(schema: StructType) -> dict[str, Any]:
     }
 
 
-def _kind(kind: DataType) -> dict[str, Any]:
+def _kind(name: str, kind: DataType) -> dict[str, Any]:
     if isinstance(kind, StructType):
         return _object(kind)
     if isinstance(kind, ArrayType):
-        return {"type": "array", "items": _kind(kind.elementType)}
+        return {"type": "array", "items": _kind(name, kind.elementType)}
+    if isinstance(kind, LongType):
+        least, most = _IDS if name.endswith("_id") else _REVISIONS if name == "revision" else _COUNTS
+        return {"type": "integer", "minimum": least, "maximum": most}
+    if isinstance(kind, DecimalType):
+        digits = min(kind.precision - kind.scale, _MOST_DIGITS)
+        return {"type": "string", "pattern": rf"^-?\d{{1,{digits}}}\.\d{{{kind.scale}}}$"}
     return dict(_KINDS[type(kind)])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,17 +11,24 @@ from typing import Any
 from psycopg import Connection, sql
 
 from lakehouse.tables import Table
+from serving.contract_check import ContractCheck
 from serving.store import columns_of, identifier
 
 Place = tuple[str, int]
 """(topic, partition)."""
+
+_WRITER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_DIGITS = re.compile(rb"[0-9]{1,18}").fullmatch
+_REVISIONS = range(2**53)
+_TIMES_US = range(946_684_800_000_000, 4_102_444_800_000_000)
+"""From 2000 to 2100, as in the contracts."""
 
 
 @dataclass(frozen=True)
 class Incoming:
     """A record of a gold topic.
 
-    :param revision: None of a tombstone that names none: it deletes whatever is there.
+    :param revision: of a tombstone too.
     :param row: the row as JSON text; None: its key is withdrawn.
     :param paid_at_us: when Kafka had the oldest payment that it counts for the first time.
     """
@@ -28,34 +36,59 @@ class Incoming:
     place: Place
     offset: int
     key: str
-    revision: int | None
+    revision: int
     row: str | None
     paid_at_us: int | None = None
 
 
 class UnreadableRecord(Exception):
-    """A record that is no row of gold: somebody else writes to our topic."""
+    """A record that is no row of gold: somebody else writes to our topic. It says why, without any of its values."""
 
 
-def read_record(
-    place: Place, offset: int, key: bytes | None, value: bytes | None, headers: Mapping[str, Any]
-) -> Incoming:
-    """:raises UnreadableRecord: with the reason."""
-    try:
+class RecordReader:
+    """Records of a table's topic, whoever has written them -> rows that gold could have written, in our own words:
+    whatever comes through is JSON that PostgreSQL takes for a row of this table.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._contract = ContractCheck(table)
+
+    def read(
+        self, place: Place, offset: int, key: bytes | None, value: bytes | None, headers: Mapping[str, Any]
+    ) -> Incoming:
+        """:raises UnreadableRecord: with the reason."""
+        try:
+            return self._read(place, offset, key, value, headers)
+        except UnicodeError:
+            raise UnreadableRecord("it is no text in UTF-8") from None
+        except json.JSONDecodeError:
+            raise UnreadableRecord("it is no JSON") from None
+        except UnreadableRecord:
+            raise
+        except Exception as error:  # numbers of 5,000 digits, 20,000 brackets, and what nobody has thought of
+            raise UnreadableRecord(f"it cannot be read ({type(error).__name__})") from None
+
+    def _read(
+        self, place: Place, offset: int, key: bytes | None, value: bytes | None, headers: Mapping[str, Any]
+    ) -> Incoming:
         if key is None:
-            raise ValueError("it has no key")
-        text, paid = _storable(key.decode()), headers.get("paid_at_us")
+            raise UnreadableRecord("it has no key")
+        text = key.decode()
         if value is None:
-            revision = headers.get("revision")
-            return Incoming(place, offset, text, None if revision is None else int(revision), None)
-        row = json.loads(value)
-        if not isinstance(row, dict) or not isinstance(row.get("revision"), int):
-            raise ValueError("it is no JSON object with a revision")
-        body = value.decode()
-        body = json.dumps(_without_nul(row)) if "\\u0000" in body else body
-        return Incoming(place, offset, text, row["revision"], body, None if paid is None else int(paid))
-    except (ValueError, TypeError) as error:
-        raise UnreadableRecord(str(error)) from None
+            revision = _number(headers, "revision", _REVISIONS)
+            if revision is None or not self._contract.is_key(text):
+                raise UnreadableRecord("it withdraws no key of the table, or says no revision")
+            return Incoming(place, offset, _storable(text), revision, None)
+        row = json.loads(value.decode())
+        if fault := self._contract.fault(row):
+            raise UnreadableRecord(fault)
+        if text != self._contract.key_of(row):
+            raise UnreadableRecord("its key is not that of its row")
+        paid_at_us = _number(headers, "paid_at_us", _TIMES_US)
+        body = _WRITER.encode(row)
+        body = _WRITER.encode(_without_nul(row)) if "\\u0000" in body else body
+        body.encode()  # halves of characters are text in JSON, and none in UTF-8
+        return Incoming(place, offset, _storable(text), row["revision"], body, paid_at_us)
 
 
 def merge(connection: Connection[Any], table: Table, records: list[Incoming], topic: str) -> None:
@@ -92,25 +125,35 @@ def merge(connection: Connection[Any], table: Table, records: list[Incoming], to
         connection.execute(
             sql.SQL(
                 """DELETE FROM {} AS t USING pg_temp.incoming AS i
-                   WHERE i.row IS NULL AND t.key = i.key AND t.revision < coalesce(i.revision, t.revision + 1)"""
+                   WHERE i.row IS NULL AND t.key = i.key AND t.revision < i.revision"""
             ).format(identifier(table))
         )
         connection.execute(
             """INSERT INTO sink.withdrawn AS w (topic, key, revision)
-               SELECT %s, key, revision FROM pg_temp.incoming WHERE row IS NULL AND revision IS NOT NULL
+               SELECT %s, key, revision FROM pg_temp.incoming WHERE row IS NULL
                ON CONFLICT (topic, key) DO UPDATE SET revision = greatest(w.revision, excluded.revision)""",
             [topic],
         )
 
 
 def newest_of_each_key(records: Iterable[Incoming]) -> list[Incoming]:
-    """One record per key: the highest revision; a tombstone that names none counts as above what came before it."""
+    """One record per key: the highest revision."""
     newest: dict[str, Incoming] = {}
     for record in records:
         known = newest.get(record.key)
-        if known is None or record.revision is None or known.revision is None or record.revision >= known.revision:
+        if known is None or record.revision >= known.revision:
             newest[record.key] = record
     return list(newest.values())
+
+
+def _number(headers: Mapping[str, Any], name: str, allowed: range) -> int | None:
+    """None: there is no such header."""
+    value = headers.get(name)
+    if value is None:
+        return None
+    if not _DIGITS(value) or int(value) not in allowed:
+        raise UnreadableRecord(f"its header {name} is no number that it may be")
+    return int(value)
 
 
 def _without_nul(value: Any) -> Any:

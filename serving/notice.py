@@ -7,13 +7,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from lakehouse.tables import GOLD_PRODUCT_SALES
+from lakehouse.tables import GOLD_PRODUCT_SALES, PUBLISHED
 from serving.merge import Incoming
 
 CHANNEL = "gold_changed"
 
 _MOST_WINDOWS, _MOST_PAYMENTS = 150, 200
-"""PostgreSQL takes 8,000 bytes."""
+"""PostgreSQL takes 8,000 bytes. The windows are short: a record whose key is none of its table does not get here."""
+
+_MOST_TOGETHER = 20_000
+"""Windows and payments of several notices."""
+
+_MOST_MS = 4_102_444_800_000
+"""The year 2100."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,10 @@ class Notice:
     windows: frozenset[datetime] | None
     paid_at_ms: tuple[int, ...]
     stored_at_ms: int
+
+
+EVERYTHING = Notice(frozenset(table.name for table in PUBLISHED), None, (), 0)
+"""Nobody can say what has changed: all is to be read anew."""
 
 
 def notice_text(records: dict[str, list[Incoming]], stored_at_ms: int) -> str:
@@ -53,15 +63,18 @@ def notice_text(records: dict[str, list[Incoming]], stored_at_ms: int) -> str:
 
 
 def read_notice(text: str) -> Notice:
-    """A notice as it came through the channel."""
-    told = json.loads(text)
-    windows = told["windows"]
-    return Notice(
-        frozenset(told["tables"]),
-        None if windows is None else frozenset(map(datetime.fromisoformat, windows)),
-        tuple(told["paid_at_ms"]),
-        told["stored_at_ms"],
-    )
+    """A notice as it came through the channel. One that cannot be read, for any role may send some, is EVERYTHING."""
+    try:
+        told = json.loads(text)
+        windows = told["windows"]
+        return Notice(
+            frozenset(map(str, told["tables"])),
+            None if windows is None else frozenset(map(_time, windows)),
+            tuple(map(_ms, told["paid_at_ms"])),
+            _ms(told["stored_at_ms"]),
+        )
+    except Exception:  # whatever somebody has thought of
+        return EVERYTHING
 
 
 def together(notices: Iterable[Notice]) -> Notice:
@@ -75,7 +88,21 @@ def together(notices: Iterable[Notice]) -> Notice:
         windows = None if windows is None or each.windows is None else windows | each.windows
         paid += each.paid_at_ms
         stored_at_ms = max(stored_at_ms, each.stored_at_ms)
-    return Notice(tables, windows, paid, stored_at_ms)
+    is_named = windows is not None and len(windows) <= _MOST_TOGETHER
+    return Notice(tables, windows if is_named else None, paid[-_MOST_TOGETHER:], stored_at_ms)
+
+
+def _time(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("no zone")
+    return at
+
+
+def _ms(value: object) -> int:
+    if type(value) is not int or not 0 <= value < _MOST_MS:
+        raise ValueError("no time")
+    return value
 
 
 def _sample(values: list[int], most: int) -> list[int]:

@@ -5,12 +5,26 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection, Connection
 from psycopg.conninfo import make_conninfo
 
 from lakehouse.errors import ServiceError
 
 _OLDEST, _ANSWER_S = 130_000, 5.0
+
+_QUOTES = ("22", "23", "P0")
+"""Classes of SQLSTATE (bad data, a broken constraint, what a function says) of which a message quotes values."""
+
+
+def without_values(error: Exception) -> str:
+    """What an error says, for logs and states, which have no customer's data (docs/decisions/0008-forgetting.md)."""
+    if isinstance(error, psycopg.Error) and error.sqlstate:
+        said = error.diag.column_name if error.sqlstate.startswith(_QUOTES) else error.diag.message_primary
+        return f"{said or type(error).__name__} (SQLSTATE {error.sqlstate})"
+    if isinstance(error, psycopg.OperationalError | ServiceError):
+        return " ".join(str(error).split())
+    return type(error).__name__
 
 
 def reliable(dsn: str) -> str:

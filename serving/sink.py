@@ -25,9 +25,10 @@ from lakehouse.settings import Settings, load_settings
 from lakehouse.streams import Stop
 from lakehouse.tables import PUBLISHED, Table
 from lakehouse.visible import log_visibly
-from serving.merge import Incoming, Place, UnreadableRecord, merge, newest_of_each_key, read_record
+from serving.merge import Incoming, Place, RecordReader, UnreadableRecord, merge, newest_of_each_key
 from serving.notice import CHANNEL, notice_text
-from serving.server import connect
+from serving.rejected import Refused, set_aside
+from serving.server import connect, without_values
 from serving.state import State
 from serving.store import identifier, prepare_store
 
@@ -64,7 +65,7 @@ class Sink:
             except Overtaken as error:
                 log.info("sink: %s", error)
             except _OUTAGES as error:
-                reason = " ".join(str(error).split())
+                reason = str(error) if isinstance(error, KafkaException) else without_values(error)
                 log.warning("sink: waiting for %s: %s", _who(error), reason)
                 self._state.waiting(_who(error), reason)
                 pause_s = _FIRST_PAUSE_S if time.monotonic() - began_s > 60 else min(pause_s * 2, _LONGEST_PAUSE_S)
@@ -129,6 +130,7 @@ class _Session:
         state: State,
     ) -> None:
         self._connection, self._consumer, self._tables, self._state = connection, consumer, tables, state
+        self._readers = {topic: RecordReader(table) for topic, table in tables.items()}
         self._next: dict[Place, int] = {}
         self._asked_s = time.monotonic()
         consumer.subscribe(list(tables), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
@@ -169,7 +171,7 @@ class _Session:
     def _take(self, messages: list[Message]) -> None:
         ends: dict[Place, int] = {}
         records: list[Incoming] = []
-        unreadable: list[tuple[Message, str]] = []
+        refused: list[Refused] = []
         for message in messages:
             error = message.error()
             if error is not None:
@@ -184,29 +186,32 @@ class _Session:
                 raise Overtaken(f"{place[0]}[{place[1]}] begins again at {offset}; looking at the topic anew")
             ends[place] = offset + 1
             try:
-                headers = dict(message.headers() or [])
-                records.append(read_record(place, offset, message.key(), message.value(), headers))
+                read = self._readers[place[0]].read
+                headers = dict(message.headers() or ())
+                records.append(read(place, offset, message.key(), message.value(), headers))
             except UnreadableRecord as wrong:
-                unreadable.append((message, str(wrong)))
+                refused.append((message, str(wrong)))
+            except Exception as wrong:  # of the client: a header's name that is no text
+                refused.append((message, f"it cannot be read ({type(wrong).__name__})"))
         if not ends:
             return
         try:
-            self._store(records, unreadable, ends)
+            self._store(records, refused, ends)
         except _BAD_DATA:
             self._store_one_by_one(
-                {(m.topic(), m.partition(), m.offset()): m for m in messages}, records, unreadable, ends
+                {(m.topic(), m.partition(), m.offset()): m for m in messages}, records, refused, ends
             )
         self._next |= ends
         self._state.served(records, time.time())
 
-    def _store(self, records: list[Incoming], unreadable: list[tuple[Message, str]], ends: dict[Place, int]) -> None:
+    def _store(self, records: list[Incoming], refused: list[Refused], ends: dict[Place, int]) -> None:
         by_topic: dict[str, list[Incoming]] = defaultdict(list)
         for record in records:
             by_topic[record.place[0]].append(record)
         with self._connection.transaction():
             for topic, ours in by_topic.items():
                 merge(self._connection, self._tables[topic], newest_of_each_key(ours), topic)
-            self._reject(unreadable)
+            set_aside(self._connection, refused)
             self._move(ends)
             _tell(self._connection, {self._tables[topic].name: ours for topic, ours in by_topic.items()})
 
@@ -214,10 +219,10 @@ class _Session:
         self,
         messages: dict[tuple[Any, Any, Any], Message],
         records: list[Incoming],
-        unreadable: list[tuple[Message, str]],
+        refused: list[Refused],
         ends: dict[Place, int],
     ) -> None:
-        """Some record is JSON and yet no row of its table. It is set aside, and the others go on."""
+        """Some record keeps its contract and yet is no row for PostgreSQL. It is set aside, and the others go on."""
         stored: dict[str, list[Incoming]] = defaultdict(list)
         with self._connection.transaction():
             for record in records:
@@ -227,20 +232,10 @@ class _Session:
                         merge(self._connection, table, [record], record.place[0])
                     stored[table.name].append(record)
                 except _BAD_DATA as error:
-                    unreadable = [*unreadable, (messages[*record.place, record.offset], str(error).splitlines()[0])]
-            self._reject(unreadable)
+                    refused.append((messages[*record.place, record.offset], without_values(error)))
+            set_aside(self._connection, refused)
             self._move(ends)
             _tell(self._connection, stored)
-
-    def _reject(self, unreadable: list[tuple[Message, str]]) -> None:
-        for message, reason in unreadable:
-            place = f"{message.topic()}[{message.partition()}]@{message.offset()}"
-            log.warning("sink: %s is no row of gold, and is set aside in sink.rejected: %s", place, reason)
-            self._connection.execute(
-                """INSERT INTO sink.rejected (topic, "partition", "offset", key, value, reason)
-                   VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
-                [message.topic(), message.partition(), message.offset(), message.key(), message.value(), reason],
-            )
 
     def _move(self, ends: dict[Place, int]) -> None:
         """:raises Overtaken: the store is not where this instance left it."""

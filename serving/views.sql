@@ -4,12 +4,14 @@
 
 CREATE OR REPLACE VIEW storefront.store_clock AS
 -- Now: wall time where events come as they happen, the newest event where files of another time are replayed. They come as
--- they happen if the newest one was taken in within ten minutes of its time.
+-- they happen if the newest one was taken in within ten minutes of its time. A time without a value or without end is none.
 WITH newest AS (
     (SELECT last_purchase_at AS event_at, updated_at FROM gold.product_sales
+     WHERE isfinite(window_start_at) AND isfinite(last_purchase_at) AND isfinite(updated_at)
      ORDER BY window_start_at DESC, last_purchase_at DESC LIMIT 1)
     UNION ALL
-    (SELECT last_event_at, updated_at FROM gold.products ORDER BY last_event_at DESC LIMIT 1)
+    (SELECT last_event_at, updated_at FROM gold.products WHERE isfinite(last_event_at) AND isfinite(updated_at)
+     ORDER BY last_event_at DESC LIMIT 1)
     ORDER BY event_at DESC LIMIT 1
 )
 SELECT CASE WHEN updated_at - event_at < interval '10 minutes' THEN now() ELSE event_at END AS now_at,

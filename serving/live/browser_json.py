@@ -9,8 +9,11 @@ from lakehouse.wire import plain
 
 
 def to_json(value: Any) -> str:
-    """Ids, whose names end in `_id`, are texts: of all sizes, so that a reader meets one type."""
-    return json.dumps(_with_ids_as_texts(value), default=plain, separators=(",", ":"))
+    """Ids, whose names end in `_id`, are texts: of all sizes, so that a reader meets one type.
+
+    :raises ValueError: NaN and Infinity are no JSON: a browser would understand nothing of the whole.
+    """
+    return json.dumps(_with_ids_as_texts(value), default=plain, separators=(",", ":"), allow_nan=False)
 
 
 def _with_ids_as_texts(value: Any) -> Any:

@@ -14,7 +14,6 @@ from typing import Any
 
 import psycopg
 
-from lakehouse.errors import ServiceError
 from lakehouse.percentiles import percentile
 from lakehouse.settings import Settings
 from lakehouse.tables import (
@@ -26,10 +25,11 @@ from lakehouse.tables import (
 from serving.live import questions
 from serving.live.board import Board
 from serving.live.health import health
+from serving.live.inbox import Inbox
 from serving.live.questions import Clock, Store
 from serving.live.sums import SPANS, TODAY, Sold, Sum, Sums
-from serving.notice import CHANNEL, Notice, read_notice, together
-from serving.server import connect_reader
+from serving.notice import CHANNEL, Notice
+from serving.server import connect_reader, without_values
 
 log = logging.getLogger("lakehouse")
 
@@ -45,6 +45,9 @@ _REST, _REST_OF_SALES = 20, 3
 
 QUESTION_S, _SLOW_QUESTION_S = 5.0, 60.0
 """For how long what a browser asks, and what a panel needs, may take."""
+
+_ALL_ANEW_S = 3.0
+"""Between two times that all sales are read, when nobody says which have changed."""
 
 _AGES_S = 30.0
 """What the clock alone changes, such as carts that are too old, is asked for so often without any news."""
@@ -86,7 +89,7 @@ class Feed:
     async def run(self) -> None:
         """While the store is away the board says so, and keeps what it had."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._look_after_health())
+            group.create_task(_again_and_again(self._look_after_health, self._health_unknown))
             group.create_task(_again_and_again(self._follow, self._away))
             for slow in SLOW:
                 group.create_task(_again_and_again(partial(self._ask_in_turn, slow), partial(_give_up_for_now, slow)))
@@ -94,8 +97,11 @@ class Feed:
     def _away(self, reason: str) -> None:
         known = self._board.panel("store")
         if known is None or known["is_there"]:
-            log.warning("live: waiting for PostgreSQL: %s", reason)
+            log.warning("live: the store cannot be read: %s", reason)
             self._board.put({"store": {"is_there": False, "since_ms": round(time.time() * 1000)}})
+
+    def _health_unknown(self, reason: str) -> None:
+        log.warning("live: how the programs are cannot be read: %s", reason)
 
     async def _look_after_health(self) -> None:
         while True:
@@ -122,7 +128,7 @@ class Feed:
             await connect_reader(self._dsn, _SLOW_QUESTION_S) as store,
         ):
             await listener.execute(f"LISTEN {CHANNEL}")
-            inbox = _Inbox()
+            inbox = Inbox(store)
             listening = asyncio.create_task(inbox.fill(listener))
             try:
                 sales = Sales(store, self._settings)
@@ -156,38 +162,14 @@ async def _again_and_again(work: Callable[[], Awaitable[None]], failed: Callable
             await work()
         except _NOT_LAID_OUT:
             failed("it has no tables yet; the sink makes them when it starts")
-        except (psycopg.Error, ServiceError) as error:
-            failed(" ".join(str(error).split()))
+        except Exception as error:  # whatever is in a row, or a file: one that is right may come
+            failed(without_values(error))
         pause_s = _FIRST_PAUSE_S if time.monotonic() - began_s > 60 else min(pause_s * 2, _LONGEST_PAUSE_S)
         await asyncio.sleep(pause_s)
 
 
 def _give_up_for_now(slow: Slow, reason: str) -> None:
     log.info("live: %s could not be asked for: %s", slow.name, reason)
-
-
-class _Inbox:
-    """Notices that have come and were not taken yet."""
-
-    def __init__(self) -> None:
-        self._notices: list[Notice] = []
-        self._came = asyncio.Event()
-
-    async def fill(self, listener: Store) -> None:
-        try:
-            async for each in listener.notifies():
-                self._notices.append(read_notice(each.payload))
-                self._came.set()
-        finally:
-            self._came.set()
-
-    async def wait(self, timeout_s: float) -> Notice:
-        """All that have come, as one; waits for the first so long. Time goes on without any news too."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._came.wait(), timeout_s)
-        self._came.clear()
-        notices, self._notices = self._notices, []
-        return together(notices)
 
 
 class Sales:
@@ -200,9 +182,11 @@ class Sales:
         self._products: dict[int, dict[str, Any]] = {}
         self._waits_s: deque[tuple[float, float]] = deque(maxlen=_FRESH_PAYMENTS)
         self._stored_at_ms = 0
+        self._is_all_due, self._read_all_s = False, 0.0
 
     async def read_all(self) -> None:
         """From nothing."""
+        self._is_all_due, self._read_all_s = False, time.monotonic()
         self._sums, self._products = Sums(), {}
         self._clock = await questions.clock(self._store)
         if self._clock is not None:
@@ -217,13 +201,15 @@ class Sales:
         self._waits_s.extend((now_s, now_s - paid_at_ms / 1000) for paid_at_ms in notice.paid_at_ms)
         if GOLD_PRODUCTS.name in notice.tables:
             self._products.clear()
+        self._is_all_due |= notice.windows is None
         clock = await questions.clock(self._store)
-        if clock is None or self._clock is None or notice.windows is None or self._sums.goes_back(clock.now_at):
+        is_all_anew = self._is_all_due and time.monotonic() - self._read_all_s > _ALL_ANEW_S
+        if clock is None or self._clock is None or is_all_anew or self._sums.goes_back(clock.now_at):
             await self.read_all()
             return
         self._clock = clock
         self._sums.move(clock.now_at)
-        starts = {at for at in notice.windows if at > Sums.since(clock.now_at)}
+        starts = {at for at in notice.windows or () if at > Sums.since(clock.now_at)}
         if starts:
             rows = await questions.windows_at(self._store, starts)
             for at in starts:

@@ -22,7 +22,10 @@ VALUE_STEPS_USD = (25, 50, 100, 200, 500)
 _CARTS, _ORDERS = 8, 8
 _WINDOWS = """
     SELECT window_start_at, product_id, units, (revenue * 100)::bigint, (refund_amount * 100)::bigint
-    FROM gold.product_sales WHERE {} ORDER BY window_start_at"""
+    FROM gold.product_sales WHERE {} AND product_id IS NOT NULL AND units IS NOT NULL AND isfinite(window_start_at)
+        AND revenue BETWEEN -1e16 AND 1e16 AND refund_amount BETWEEN -1e16 AND 1e16
+    ORDER BY window_start_at"""
+"""Rows that somebody else has put there count for nothing: without a value, without end, no numbers."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 
 from lakehouse.kafka_access import for_librdkafka
-from lakehouse.producers import make_producer
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_CUSTOMER_VALUE, GOLD_ORDERS, GOLD_PRODUCT_SALES, GOLD_PRODUCTS
 from lakehouse.topics import GoldTopics
@@ -82,29 +81,6 @@ def test_an_order_is_served_with_its_lines(settings: Settings) -> None:
     )
     assert ask(settings, wanted) == [("o",)]
     assert ask(settings, "SELECT lines->0->>'price', ordered_on FROM gold.orders") == [("2.50", AT.date())]
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "reason"),
-    [
-        (b"9", b"\xff not even text", "utf-8"),
-        (b"9", b"[]", "no JSON object"),
-        (b"9", b'{"user_id": "nine", "revision": 1}', "bigint"),
-    ],
-)
-def test_what_is_no_row_is_set_aside_and_stops_nothing(
-    settings: Settings, key: bytes, value: bytes, reason: str
-) -> None:
-    topics, producer = GoldTopics(settings), make_producer(settings)
-    topics.publish(GOLD_CUSTOMER_VALUE, [customer(1, 1)])
-    producer.produce(GOLD_CUSTOMER_VALUE.topic(settings), key=key, value=value)
-    producer.flush()
-    topics.publish(GOLD_CUSTOMER_VALUE, [customer(2, 1)])
-    with serving(settings):
-        wait_until_served(settings)
-    assert sorted(ask(settings, "SELECT user_id FROM gold.customer_value")) == [(1,), (2,)]
-    ((kept, why),) = ask(settings, "SELECT value, reason FROM sink.rejected")
-    assert bytes(kept) == value and reason in why
 
 
 def test_a_row_that_is_larger_than_a_record_may_be_is_said_and_stops_nothing(
