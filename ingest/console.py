@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from lakehouse.errors import LakehouseError
-from lakehouse.visible import visible
+from lakehouse.visible import in_one_line, visible
 
 _BAR_WIDTH = 30
 
@@ -66,5 +66,5 @@ def wait(seconds: float, should_stop: Callable[[], bool]) -> None:
 
 
 def printable(name: str) -> str:
-    """A file's name as text, however its bytes were meant."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    """A file's name as text in one line, however its bytes were meant."""
+    return in_one_line(name)
