@@ -30,7 +30,7 @@ from ingest.csv_files import write_csv_files
 from ingest.csv_records import csv_records
 from ingest.file_source import FileSource, Sent
 from ingest.generate import history
-from ingest.input_folder import InputFolder
+from ingest.input_folder import input_folder
 from ingest.shape import StoreShape
 from lakehouse.errors import ServiceError
 from lakehouse.kafka_access import for_kafka_python
@@ -137,7 +137,7 @@ def _source(settings: Settings) -> Sender:
         sent, ended_s, ended_cpu_s = latest[0]
         return sent.rows - before, ended_s - began_s, ended_cpu_s - began_cpu_s
 
-    folder = InputFolder(settings.input_path, 0.0, say_on_stderr)
+    folder = input_folder(settings.model_copy(update={"file_settle_s": 0.0}), say_on_stderr)
     source = FileSource(folder, Archive(settings.archive_path), settings, on_progress=note)
     return send
 

@@ -5,72 +5,93 @@ from __future__ import annotations
 import argparse
 import gzip
 import hashlib
+import json
+import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ingest.console import Progress, printable, stop_on_signals
-from ingest.drop import free_name
-from ingest.unpacked import PACKED
+from ingest.deliveries import Delivery
+from ingest.drop import put
+from ingest.unpacked import PACKED, suffix_of
 from lakehouse.errors import InputError, LakehouseError
 from lakehouse.settings import load_settings
 from lakehouse.visible import print_visible
 from lakehouse.whole_file import whole_file
 
-SUMS = "SHA256SUMS"
+SUMS, NAMES = "SHA256SUMS", "NAMES"
 _PIECE_BYTES = 1 << 20
+_NUMBERED = re.compile("([0-9]{8,18})[.-]")
+"""The version before called a file by its number, a hyphen and its name."""
+
+
+class Archived(NamedTuple):
+    """A file in the archive. :param name: the one it came with. :param sha256: that it must have."""
+
+    path: Path
+    name: str
+    sha256: str
 
 
 class Archive:
-    """A folder per source. A file's name there is its number and the name under which it was read; a plain file is
-    packed, and called `.gz`.
+    """A folder per source, which nobody else may read. A file is called there by its number: a plain one is packed, and
+    called `.gz`. What the files were called when they came is in `NAMES`, a line of JSON for each.
+
+    Both lists grow by a line a file, and are read once: a file costs the same however many there are.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._numbers: dict[Path, set[int]] = {}
 
-    def take_one(self, done: Path, source: str) -> bool:
-        """Moves the first file of a folder into the archive; killed anywhere, the next call does it again, alike.
+    def take(self, delivery: Delivery, source: str) -> None:
+        """A copy of a file; killed anywhere, the next call does it again, alike. One that is here is left as it is.
 
-        Out: was there one? :raises OSError: it cannot be written.
+        :raises OSError: it cannot be read or written.
         """
-        waiting = sorted(path for path in done.iterdir() if not path.name.startswith("."))
-        if not waiting:
-            return False
-        path, place = waiting[0], self.folder / source[:8]
-        place.mkdir(parents=True, exist_ok=True)
-        is_packed = path.name.lower().endswith(PACKED)
-        name = path.name if is_packed else f"{path.name}.gz"
-        with path.open("rb") as plain, whole_file(place / name) as out:
+        place = self._place(source)
+        if delivery.number in self._known(place):
+            return
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.chmod(0o700)
+        suffix = suffix_of(delivery.name)
+        is_packed = suffix.endswith(PACKED)
+        path = place / (f"{delivery.number:08}{suffix}" + ("" if is_packed else ".gz"))
+        with delivery.open() as plain, whole_file(path, mode=0o600) as out:
             if is_packed:
                 shutil.copyfileobj(plain, out, _PIECE_BYTES)
             else:  # without name and time: the same file gives the same bytes
                 with gzip.GzipFile("", "wb", 6, out, mtime=0) as packed:
                     shutil.copyfileobj(plain, packed, _PIECE_BYTES)
-        sums = self.sums(place) | {name: _sha256(place / name)}
-        lines = "".join(f"{digest}  {of}\n" for of, digest in sorted(sums.items()))
-        with whole_file(place / SUMS) as out:
-            out.write(lines.encode(errors="surrogateescape"))
-        path.unlink()
-        return True
-
-    def sums(self, place: Path) -> dict[str, str]:
-        """Name -> SHA-256 of each file of a source."""
-        if not (place / SUMS).is_file():
-            return {}
-        # Not by lines as Python means them: a name may hold what else ends a line.
-        lines = (place / SUMS).read_bytes().decode(errors="surrogateescape").removesuffix("\n").split("\n")
-        return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        _append(place / NAMES, json.dumps({"file": path.name, "name": delivery.name}))
+        _append(place / SUMS, f"{_sha256(path)}  {path.name}")  # from here on it is in the archive
+        self._numbers[place].add(delivery.number)
 
     def newest(self, source: str) -> int:
         """The highest number of a source's files; 0 when there are none."""
-        numbers = (name.partition("-")[0] for name in self.sums(self.folder / source[:8]))
-        return max((int(number) for number in numbers), default=0)
+        return max(self._known(self._place(source)), default=0)
 
-    def files(self) -> list[tuple[Path, str]]:
-        """All files with the checksums they must have, in the order in which they were read."""
+    def files(self) -> list[Archived]:
+        """All, in the order in which they were read."""
         places = sorted(path for path in self.folder.iterdir() if path.is_dir()) if self.folder.is_dir() else []
-        return [(place / name, digest) for place in places for name, digest in sorted(self.sums(place).items())]
+        found = []
+        for place in places:
+            names = {each["file"]: each["name"] for each in map(json.loads, _lines(place / NAMES))}
+            for file, sha256 in sorted(_sums(place).items()):
+                found.append(Archived(place / file, names.get(file, file.partition("-")[2] or file), sha256))
+        return found
+
+    def _place(self, source: str) -> Path:
+        return self.folder / source[:8]
+
+    def _known(self, place: Path) -> set[int]:
+        if place not in self._numbers:
+            found = (_NUMBERED.match(file) for file in _sums(place))
+            self._numbers[place] = {int(number[1]) for number in found if number}
+        return self._numbers[place]
 
 
 def replay(archive: Archive, names: Sequence[str], input_folder: Path, progress: Progress) -> int:
@@ -79,20 +100,51 @@ def replay(archive: Archive, names: Sequence[str], input_folder: Path, progress:
     Out: how many. :raises InputError: none has such a name, or one is not as it was when it was archived; nothing is
     replayed then.
     """
-    chosen = [(path, digest) for path, digest in archive.files() if not names or any(n in path.name for n in names)]
+    chosen = [file for file in archive.files() if not names or any(text in file.name for text in names)]
     if not chosen:
         raise InputError(f"No such file in {archive.folder}: {' '.join(names)}", "a name, or a part of one")
-    for path, digest in chosen:
-        progress.show(f"checking {path.name}")
-        if not path.is_file() or _sha256(path) != digest:
-            raise InputError(f"{path} is not what was archived.", f"SHA-256 {digest}", "bring it back from a backup")
+    for file in chosen:
+        progress.show(f"checking {printable(file.name)}")
+        if not file.path.is_file() or _sha256(file.path) != file.sha256:
+            raise InputError(
+                f"{file.path} is not what was archived.", f"SHA-256 {file.sha256}", "bring it back from a backup"
+            )
     input_folder.mkdir(parents=True, exist_ok=True)
-    for path, _ in chosen:
-        name = free_name(input_folder, path.name.partition("-")[2])
-        with path.open("rb") as packed, whole_file(input_folder / name) as out:
-            shutil.copyfileobj(packed, out, _PIECE_BYTES)
-        progress.show(name)
+    for file in chosen:
+        with file.path.open("rb") as packed:
+            put(packed, input_folder, _packed_name(file))
+        progress.show(printable(file.name))
     return len(chosen)
+
+
+def _packed_name(file: Archived) -> str:
+    """What it is called as it lies in the archive."""
+    return file.name if file.name.lower().endswith(PACKED) else f"{file.name}.gz"
+
+
+def _sums(place: Path) -> dict[str, str]:
+    """File -> SHA-256."""
+    return {file: digest for digest, _, file in (line.partition("  ") for line in _lines(place / SUMS))}
+
+
+def _lines(path: Path) -> list[str]:
+    """The whole lines of a list. Not by lines as Python means them: a name may hold what else ends a line."""
+    if not path.is_file():
+        return []
+    return path.read_bytes().decode(errors="surrogateescape").split("\n")[:-1]
+
+
+def _append(path: Path, line: str) -> None:
+    """A line, on the disk before this returns. What a crash has left of another one goes."""
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end and (file.seek(end - 1), file.read(1))[1] != b"\n":
+            end -= 1
+        file.truncate(end)
+        file.seek(end)
+        file.write(line.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sha256(path: Path) -> str:
@@ -114,15 +166,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings()
         archive = Archive(settings.archive_path)
         if given.list:
-            for path, digest in archive.files():
-                print_visible(f"{digest} {printable(str(path))}")
+            for file in archive.files():
+                print_visible(f"{file.sha256} {printable(str(file.path))} {printable(file.name)}")
             return 0
         count = replay(archive, given.names, settings.input_path, progress)
     except LakehouseError as error:
         return progress.fail(error)
     progress.say(f"{count:,} files are in {settings.input_path} again")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

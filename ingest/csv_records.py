@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,16 +16,17 @@ class CsvRecord:
     """What Kafka gets of a row.
 
     :param key: the user_id as text; None where there is none.
-    :param value: a JSON object of the columns, all text as in the file; an unreadable row's own bytes, or the
-        beginning of them when they are too many.
+    :param value: a JSON object of the columns, all text as in the file; an unreadable row's own bytes, at most the
+        first `START_OF_ROW_BYTES`.
     :param reason: why it is unreadable; empty for a row that is not.
+    :param sha256: of the whole row, in hex, where the value is only its beginning.
     """
 
     row: CsvRow
     key: bytes | None
     value: bytes
     reason: str = ""
-    is_too_large: bool = False
+    sha256: str = ""
 
     @property
     def line(self) -> int:
@@ -41,12 +43,11 @@ class Recorder:
         self._form = ("{" + ",".join(f'{name}:"%s"' for name in names) + "}").encode()
 
     def record(self, row: CsvRow) -> CsvRecord:
-        value = row.raw if row.reason else self._json(row)
-        if max(row.size, len(value)) > MOST_ROW_BYTES:
-            reason = row.reason or f"{row.size} bytes: too large for the topic"
-            return CsvRecord(row, None, row.raw[:START_OF_ROW_BYTES], reason, is_too_large=True)
         if row.reason:
-            return CsvRecord(row, None, value, row.reason)
+            return _unreadable(row, row.reason)
+        value = self._json(row)
+        if len(value) > MOST_ROW_BYTES:
+            return _unreadable(row, f"{row.size} bytes: too large for the topic")
         return CsvRecord(row, row.fields[self._user] or None, value)
 
     def _json(self, row: CsvRow) -> bytes:
@@ -69,3 +70,9 @@ def csv_records(path: Path, most_broken: float = MOST_BROKEN_SHARE) -> Iterator[
         recorder = Recorder(file.columns)
         for row in file.rows():
             yield recorder.record(row)
+
+
+def _unreadable(row: CsvRow, reason: str) -> CsvRecord:
+    is_cut = row.size > START_OF_ROW_BYTES
+    sha256 = (row.sha256 or hashlib.sha256(row.raw).hexdigest()) if is_cut else ""
+    return CsvRecord(row, None, row.raw[:START_OF_ROW_BYTES], reason, sha256)

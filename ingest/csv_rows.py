@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import codecs
 import csv
+import hashlib
 import io
 import lzma
+import math
+import os
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -31,7 +34,9 @@ LOOKED_AT_ROWS, FEW_BROKEN_ROWS, MOST_BROKEN_SHARE = 1_000, 10, 0.1
 """A file is refused when of its first rows none is good, or more than a few and more than a share are broken; this one
 unless another is asked for.
 """
-_LOOKED_AT_BYTES, _PIECE_BYTES = 65_536, 1 << 20
+MOST_UNPACKED, MOST_UNPACKED_BYTES = 100, 16 * 1024 * 1024
+"""A packed file holds so many times its bytes, and these: store events hold some twenty times. Beyond it is a bomb."""
+_LOOKED_AT_BYTES = 65_536
 # What JSON has as it is: a row of these only needs no parser of CSV and no escapes.
 _PLAIN = bytes(set(range(0x20, 0x100)) - set(b'"\\\x7f'))
 
@@ -49,6 +54,7 @@ class CsvRow(NamedTuple):
     :param reason: why it is broken; empty for a row that is not.
     :param is_plain: nothing in it needs quotes in CSV or escapes in JSON.
     :param byte: where it begins, and `line` the number of its first line, from 1; `next_`: the same of the next row.
+    :param sha256: of the whole row, in hex, where `raw` is only its beginning.
     """
 
     raw: bytes
@@ -59,6 +65,7 @@ class CsvRow(NamedTuple):
     line: int
     next_byte: int
     next_line: int
+    sha256: str = ""
 
     @property
     def size(self) -> int:
@@ -69,16 +76,19 @@ class CsvRow(NamedTuple):
 class CsvFile:
     """An open file, plain or packed. Positions are bytes and lines of the CSV that is in it (ingest/unpacked.py).
 
+    :param name: of the file, for errors.
     :param most_broken: the share of its first rows that may be broken.
     :param columns: in the file's order, ours by our names; empty is one without a name (`layout_of`).
     :param header: its line, line feed included; empty where there is none.
     :raises InputError: it cannot be read, is not text, has no header of ours, or too many broken rows.
     """
 
-    def __init__(self, path: Path, opened: BinaryIO, most_broken: float) -> None:
-        self.path, self._most_broken = path, most_broken
+    def __init__(self, name: str, opened: BinaryIO, most_broken: float = MOST_BROKEN_SHARE) -> None:
+        self._name, self._most_broken = name, most_broken
         self._file = self._call(unpacked, opened)
         self._opened = opened
+        size = os.fstat(opened.fileno()).st_size
+        self._most_bytes = math.inf if self._file is opened else MOST_UNPACKED * size + MOST_UNPACKED_BYTES
         self._ahead = deque[bytes]()
         start = self._call(self._file.read, _LOOKED_AT_BYTES)
         if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -109,42 +119,31 @@ class CsvFile:
         while first := self._line():
             row = self._row(first, byte, line)
             byte, line = row.next_byte, row.next_line
+            if byte > self._most_bytes:
+                raise self._bomb()
             if first not in (b"\n", b"\r\n"):
                 yield row
 
     def _refuse_if_broken(self) -> None:
-        rows = list(islice(self.rows(), LOOKED_AT_ROWS))
-        broken = [row for row in rows if row.reason and row.size <= MOST_ROW_BYTES]
-        if broken and (
-            len(broken) == len(rows) or len(broken) > max(FEW_BROKEN_ROWS, int(self._most_broken * len(rows)))
-        ):
-            which = f"{len(broken)} of the first {len(rows)} rows" if len(rows) > 1 else "its only row"
-            raise self._unreadable(f"{which} cannot be read; line {broken[0].line}: {broken[0].reason}")
+        looked_at, broken, reason = 0, 0, ""
+        for row in islice(self.rows(), LOOKED_AT_ROWS):
+            looked_at += 1
+            if row.reason and row.size <= MOST_ROW_BYTES:
+                broken += 1
+                reason = reason or f"line {row.line}: {row.reason}"
+        if broken and (broken == looked_at or broken > max(FEW_BROKEN_ROWS, int(self._most_broken * looked_at))):
+            which = f"{broken} of the first {looked_at} rows" if looked_at > 1 else "its only row"
+            raise self._unreadable(f"{which} cannot be read; {reason}")
 
     def bytes_read(self) -> int:
         """Of the file as it is on disk."""
         return self._opened.tell()
 
-    def pieces(self, first: int, end: int) -> Iterator[bytes]:
-        """The bytes between two positions, piece by piece."""
-        self._call(self._file.seek, first)
-        while first < end and (piece := self._call(self._file.read, min(end - first, _PIECE_BYTES))):
-            first += len(piece)
-            yield piece
-
     def _row(self, first: bytes, byte: int, line: int) -> CsvRow:
         if len(first) > MOST_ROW_BYTES:
-            size = self._pass_over(first)
-            return CsvRow(
-                first[:START_OF_ROW_BYTES],
-                [],
-                f"{size} bytes: too large for the topic",
-                False,
-                byte,
-                line,
-                byte + size,
-                line + 1,
-            )
+            size, sha256 = self._pass_over(first, byte)
+            reason, start = f"{size} bytes: too large for the topic", first[:START_OF_ROW_BYTES]
+            return CsvRow(start, [], reason, False, byte, line, byte + size, line + 1, sha256)
         reason, rest = "", list[bytes]()
         leftover = first.translate(None, _PLAIN)
         is_plain = leftover in (b"\n", b"") or (leftover == b"\r\n" and first.endswith(b"\r\n"))
@@ -183,12 +182,15 @@ class CsvFile:
             return [], f"not CSV: {'a quote that is not closed' if is_open else error}", rest
         return [field.encode("latin-1") for field in fields], "", rest
 
-    def _pass_over(self, start: bytes) -> int:
-        """Reads on to the end of a line of any length. Out: the line's length in bytes."""
-        size = len(start)
+    def _pass_over(self, start: bytes, byte: int) -> tuple[int, str]:
+        """Reads on to the end of a line of any length. Out: the line's length in bytes, and its SHA-256."""
+        size, digest = len(start), hashlib.sha256(start)
         while not start.endswith(b"\n") and (start := self._line()):
             size += len(start)
-        return size
+            digest.update(start)
+            if byte + size > self._most_bytes:
+                raise self._bomb()
+        return size, digest.hexdigest()
 
     def _line(self) -> bytes:
         if self._ahead:
@@ -202,7 +204,14 @@ class CsvFile:
             raise self._unreadable(getattr(error, "strerror", None) or str(error)) from None
 
     def _unreadable(self, why: str) -> InputError:
-        return InputError(f"{self.path.name}: {why}.", "CSV in UTF-8, with our columns, that can be read to its end")
+        return InputError(f"{self._name}: {why}.", "CSV in UTF-8, with our columns, that can be read to its end")
+
+    def _bomb(self) -> InputError:
+        return InputError(
+            f"{self._name}: it unpacks to more than {MOST_UNPACKED} times its size.",
+            "store events, which do not become so small",
+            "if it is right all the same, unpack it yourself",
+        )
 
 
 class _ReturnsAsFeeds(io.RawIOBase):
@@ -240,17 +249,7 @@ def open_csv(path: Path, most_broken: float = MOST_BROKEN_SHARE) -> Iterator[Csv
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}.", "a CSV file that can be read", "correct the path") from None
     with opened:
-        yield CsvFile(path, opened, most_broken)
-
-
-def copy_bytes(path: Path, first: int, end: int, out: BinaryIO) -> None:
-    """Writes a part of the CSV in a file, of any length.
-
-    :raises InputError: it cannot be read.
-    """
-    with open_csv(path, most_broken=1.0) as file:  # whoever has its rows has judged it
-        for piece in file.pieces(first, end):
-            out.write(piece)
+        yield CsvFile(path.name, opened, most_broken)
 
 
 def _is_utf8(raw: bytes) -> bool:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import shutil
+import stat
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from ingest.console import Progress, printable, stop_on_signals, wait
-from ingest.input_folder import csv_files_in
-from ingest.unpacked import SUFFIXES
+from ingest.input_folder import csv_files_in, state_folder
+from ingest.unpacked import SUFFIXES, suffix_of
 from lakehouse.errors import InputError, LakehouseError
 from lakehouse.locks import hold
-from lakehouse.settings import load_settings
-from lakehouse.whole_file import whole_file
+from lakehouse.settings import Settings, load_settings
+
+_MOST_NAME_BYTES = 255
 
 
 def drop(path: Path, input_folder: Path) -> Path:
@@ -29,31 +34,52 @@ def drop(path: Path, input_folder: Path) -> Path:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        with path.open("rb") as source, whole_file(target) as copy:
-            shutil.copyfileobj(source, copy, 1 << 20)
+        with path.open("rb") as source:
+            target = put(source, input_folder, path.name)
         path.unlink()
     return target
 
 
+def put(source: BinaryIO, input_folder: Path, name: str) -> Path:
+    """A copy of an open file in the input folder, which nobody sees half of, with its rights. Out: where it is.
+
+    Others may write there: the name that it has meanwhile is new, and cannot be known before.
+    """
+    part = input_folder / f".{uuid.uuid4().hex}.part"
+    try:
+        with part.open("xb") as copy:
+            shutil.copyfileobj(source, copy, 1 << 20)
+            copy.flush()
+            os.fchmod(copy.fileno(), stat.S_IMODE(os.fstat(source.fileno()).st_mode))
+            os.fsync(copy.fileno())
+        return part.rename(input_folder / free_name(input_folder, name))
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def free_name(folder: Path, name: str) -> str:
-    """A name that no file in the folder has: `2019-10-01.csv`, else `2019-10-01~2.csv` and so on."""
-    stem, dot, suffix = name.partition(".")
-    number, free = 1, name
-    while (folder / free).exists():
+    """A name that no file in the folder has: `2019-10-01.csv`, else `2019-10-01~2.csv` and so on; cut if too long."""
+    suffix = suffix_of(name)
+    stem, number = name[: len(name) - len(suffix)], 1
+    while True:
+        end = (f"~{number}" if number > 1 else "") + name[len(stem) :]
+        free = os.fsdecode(os.fsencode(stem)[: _MOST_NAME_BYTES - len(end)]) + end
+        if not os.path.lexists(folder / free):
+            return free
         number += 1
-        free = f"{stem}~{number}{dot}{suffix}"
-    return free
 
 
 def drop_all(
     folder: Path,
     input_folder: Path,
     interval_s: float,
+    lock: Path,
     should_stop: Callable[[], bool] = lambda: False,
     on_drop: Callable[[Path, int], None] = lambda path, left: None,
 ) -> int:
     """Drops every file of a folder, one each interval. Out: how many.
 
+    :param lock: file that says who drops files there.
     :param on_drop: called after each with where it is now, and how many are left.
     :raises InputError: no such folder, or no file in it.
     :raises LockedError: somebody else drops files there.
@@ -64,7 +90,7 @@ def drop_all(
     if not files:
         raise InputError(f"{folder} has no CSV files.", f"files named *{' or *'.join(SUFFIXES)}")
     input_folder.mkdir(parents=True, exist_ok=True)
-    with hold(input_folder / ".drop.lock", f"dropping files into {input_folder}"):
+    with hold(lock, f"dropping files into {input_folder}"):
         for number, path in enumerate(files):
             if number:
                 wait(interval_s, should_stop)
@@ -80,6 +106,11 @@ def drop_all(
                 ) from None
             on_drop(target, len(files) - number - 1)
     return len(files)
+
+
+def drop_lock(settings: Settings) -> Path:
+    """Of whoever drops files into the input folder: two would choose the same name."""
+    return state_folder(settings) / "drop.lock"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,6 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             given.folder,
             settings.input_path,
             interval_s,
+            drop_lock(settings),
             should_stop,
             lambda path, left: progress.say(f"{printable(path.name)} dropped, {left} left"),
         )

@@ -2,8 +2,8 @@
 
 Rows go in the order of the files, in transactions; each transaction also holds the position after its last row, so
 that neither is there without the other. Whoever starts next first fences off the one before, then reads the last
-committed position and goes on there. Files that are done go to `done/` and from there, compressed, into the archive;
-those that cannot be read go to `failed/`, each with its reason.
+committed position and goes on there. Files that are done go, compressed, into the archive; those that cannot be read
+are set aside, each with its reason.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from confluent_kafka import KafkaException
 
 from ingest.archive import Archive
 from ingest.console import Progress, printable, stop_on_signals, wait
 from ingest.csv_records import CsvRecord, Recorder
-from ingest.csv_rows import CsvFile, CsvRow, copy_bytes, open_csv
-from ingest.input_folder import Delivery, InputFolder, Say, reader_of
+from ingest.csv_rows import CsvFile, CsvRow
+from ingest.deliveries import Delivery
+from ingest.input_folder import InputFolder, Say, reader_of, signature
 from ingest.positions import POSITIONS_TOPIC, Position, read_position
 from ingest.producer import EventProducer, send_unreadable, unreachable
 from lakehouse.errors import InputError, LakehouseError, ServiceError
 from lakehouse.settings import Settings, load_settings
-from lakehouse.whole_file import whole_file
 
 CHUNK_ROWS, CHUNK_BYTES, CHUNK_S = 10_000, 16 * 1024 * 1024, 0.25
 ATTEMPTS = 5
@@ -71,9 +72,10 @@ class FileSource:
         rate_per_s: float = 0.0,
     ) -> None:
         self._folder, self._archive, self._settings = folder, archive, settings
+        self._deliveries = folder.deliveries
         self._say, self._on_progress, self._should_stop, self._rate_per_s = say, on_progress, should_stop, rate_per_s
         self._chunk_rows = min(CHUNK_ROWS, max(1, int(rate_per_s * CHUNK_S))) if rate_per_s else CHUNK_ROWS
-        self._id = folder.source_id(fresh=uuid.uuid4().hex)
+        self._id = self._deliveries.source_id(fresh=uuid.uuid4().hex)
         self._producer = EventProducer(settings, f"file-source-{self._id}", linger_ms=20)
         self.sent = Sent()
         try:
@@ -88,11 +90,11 @@ class FileSource:
         while not self._should_stop():
             try:
                 self._folder.claim(above=max(self._position.number, self._archived))
-                claimed = self._folder.claimed()
+                claimed = self._deliveries.claimed()
                 for delivery in claimed:
                     if self._should_stop() or not self._take(delivery):
                         break
-                if not claimed and not self._archive.take_one(self._folder.done, self._id):
+                if not claimed and not self._pack():
                     if once and not self._folder.count():
                         break
                     self._wait(LOOK_EVERY_S)
@@ -107,39 +109,51 @@ class FileSource:
         """Sends a file, or what is left of it. Out: is it done with?"""
         position = self._position
         if delivery.number < position.number or (delivery.number == position.number and position.done):
-            self._folder.finish(delivery)  # all was sent, and the end came before this
+            self._deliveries.finish(delivery)  # all was sent, and the end came before this
             return True
-        if not self._folder.is_ready(delivery):
-            self._wait(LOOK_EVERY_S)
-            return False
         began_s = time.monotonic()
         try:
-            if delivery.number != position.number:
-                size, mtime_ns = delivery.signature()
-                self._position = Position(delivery.number, size, mtime_ns, done=False)
-            elif not self.sent.rows:
-                self._say(f"{printable(delivery.name)}: resumed at line {position.line:,}")
-            with open_csv(delivery.path, self._settings.max_unreadable_share) as file:
-                if not self._send(delivery, file):
+            with delivery.open() as opened:
+                if not self._folder.is_ready(delivery.number, opened.fileno()):
+                    self._wait(LOOK_EVERY_S)
+                    return False
+                if not self._send(delivery, opened):
                     return False
         except FileNotFoundError:
-            raise ServiceError(
-                f"{printable(delivery.name)} is gone from {self._folder.reading}.", *_ONE_SOURCE
-            ) from None
+            raise ServiceError(f"{printable(delivery.name)} is gone from {delivery.folder}.", *_ONE_SOURCE) from None
         except InputError as error:
-            aside = self._folder.fail(delivery, f"{error.found}\n{_how_far(self._position)}\n")
+            aside = self._deliveries.fail(delivery, f"{error.found}\n{_how_far(self._position, delivery)}\n")
             self.sent = replace(self.sent, failed=self.sent.failed + 1)
             self._say(f"{printable(delivery.name)} cannot be read and is set aside: {aside}. {error.found}")
             return True
-        self._folder.finish(delivery)
+        self._deliveries.finish(delivery)
         self.sent = replace(self.sent, files=self.sent.files + 1)
         rows, took_s = self._position.rows, time.monotonic() - began_s
         how = f"{rows:,} rows in {took_s:.1f} s" if rows else "no rows"
         self._say(f"{printable(delivery.name)}: {how}")
         return True
 
-    def _send(self, delivery: Delivery, file: CsvFile) -> bool:
+    def _pack(self) -> bool:
+        """Moves what is done into the archive, for a while: files may have come. Out: was there any?"""
+        began_s, done = time.monotonic(), self._deliveries.finished()
+        for delivery in done:
+            try:
+                self._archive.take(delivery, self._id)
+                self._deliveries.forget(delivery)
+            except InputError as error:  # somebody has put something else there
+                self._deliveries.fail(delivery, f"{error.found} All of it was sent, but it is not in the archive.")
+            if self._should_stop() or time.monotonic() - began_s > LOOK_EVERY_S:
+                break
+        return bool(done)
+
+    def _send(self, delivery: Delivery, opened: BinaryIO) -> bool:
         """Out: is it done? Else somebody said stop."""
+        if delivery.number != self._position.number:
+            size, mtime_ns = signature(opened.fileno())
+            self._position = Position(delivery.number, size, mtime_ns, done=False)
+        elif not self.sent.rows:
+            self._say(f"{printable(delivery.name)}: resumed at line {self._position.line:,}")
+        file = CsvFile(printable(delivery.name), opened, self._settings.max_unreadable_share)
         rows = file.rows(self._position.byte, self._position.line)
         recorder = Recorder(file.columns)
         while not self._position.done:
@@ -147,10 +161,12 @@ class FileSource:
                 return False
             began_s = time.monotonic()
             chunk, is_last = _chunk(rows, self._chunk_rows)
-            if delivery.signature() != (self._position.size, self._position.mtime_ns):
+            if signature(opened.fileno()) != (self._position.size, self._position.mtime_ns):
                 raise InputError(f"{printable(delivery.name)}: changed while it was read.", "a file that is whole")
             records = [recorder.record(row) for row in chunk]
-            self._keep_whole(delivery, records)
+            for record in records:
+                if record.sha256:
+                    self._say_is_cut(delivery, record)
             position = replace(self._position, rows=self._position.rows + len(chunk), done=is_last)
             if chunk:
                 position = replace(position, byte=chunk[-1].next_byte, line=chunk[-1].next_line)
@@ -169,14 +185,11 @@ class FileSource:
                 self._wait(len(chunk) / self._rate_per_s - (time.monotonic() - began_s))
         return True
 
-    def _keep_whole(self, delivery: Delivery, records: Sequence[CsvRecord]) -> None:
-        """Rows that are too large for the topic go aside in full, before the position passes them."""
-        for record in records:
-            if record.is_too_large:
-                path = self._folder.failed / f"{delivery.path.name}.line-{record.line}"
-                with whole_file(path) as out:
-                    copy_bytes(delivery.path, record.row.byte, record.row.next_byte, out)
-                self._say(f"{printable(delivery.name)} line {record.line}: {record.reason}; it is in {path}")
+    def _say_is_cut(self, delivery: Delivery, record: CsvRecord) -> None:
+        self._say(
+            f"{printable(delivery.name)} line {record.line}: {record.reason}; the first {len(record.value):,} bytes of "
+            f"{record.row.size:,} are in {self._settings.unreadable_topic}, all in the file, number {delivery.number}"
+        )
 
     def _commit(self, delivery: Delivery, records: Sequence[CsvRecord], position: Position) -> None:
         """The records and the position after them, in one transaction; sent again when Kafka aborts it."""
@@ -188,7 +201,7 @@ class FileSource:
                 producer.send_batch(settings.events_topic, [r.key for r in good], [r.value for r in good])
                 for record in records:
                     if record.reason:
-                        send_unreadable(producer, settings.unreadable_topic, delivery.name, record)
+                        send_unreadable(producer, settings.unreadable_topic, delivery.name, record, delivery.number)
                 producer.send(POSITIONS_TOPIC, self._id.encode(), position.to_json())
                 _until_answered(lambda: producer.client.commit_transaction(producer.timeout_s))
                 return
@@ -222,8 +235,8 @@ def _chunk(rows: Iterator[CsvRow], most_rows: int) -> tuple[list[CsvRow], bool]:
     return chunk, True
 
 
-def _how_far(position: Position) -> str:
-    if not position.rows:
+def _how_far(position: Position, delivery: Delivery) -> str:
+    if position.number != delivery.number or not position.rows:
         return "Nothing of it was sent."
     return f"Its first {position.rows} rows, all before line {position.line} (byte {position.byte}), were sent."
 

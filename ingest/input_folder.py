@@ -1,70 +1,61 @@
-"""The input folder: which files may be read, in which order, and where each goes when it has been.
+"""The input folder: which files may be read, and in which order they are taken.
 
-A file is claimed before it is read: moved, by one rename, to `.reading/` under a number of its own. What the source
-remembers of a file hangs on that number, so two files of one name, or of one content, are two files; and whoever puts
-a new file under an old name does not touch the one that is being read.
+Others write to it, so it holds nothing of ours: a file is taken before it is read, by a move into the home
+(ingest/deliveries.py). Whoever puts a new file under an old name does not touch the one that is being read, and nothing
+that is put there, exchanged or removed makes us open or write anything else (docs/decisions/0037-input-of-others.md).
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
+import re
 import signal
-import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 
 from ingest.console import printable
-from ingest.unpacked import SUFFIXES
+from ingest.deliveries import Deliveries
+from ingest.earlier_folder import take_over
+from ingest.plain_file import open_plain, why_not_plain
+from ingest.unpacked import SUFFIXES, suffix_of
+from lakehouse.errors import InputError
 from lakehouse.locks import hold
 from lakehouse.settings import Settings
-from lakehouse.visible import visible
-from lakehouse.whole_file import whole_file
-
-_DIGITS = 8
 
 Say = Callable[[str], None]
 Signature = tuple[int, int]
 """Size in bytes, and when it was changed last in nanoseconds: what is written to has another."""
 
 
-@dataclass(frozen=True)
-class Delivery:
-    """A claimed file. :param number: rises from file to file. :param name: the name it came with."""
-
-    number: int
-    name: str
-    path: Path
-
-    def signature(self) -> Signature:
-        found = self.path.stat()
-        return found.st_size, found.st_mtime_ns
+def signature(opened: int) -> Signature:
+    """Of an open file (a descriptor)."""
+    found = os.fstat(opened)
+    return found.st_size, found.st_mtime_ns
 
 
 class InputFolder:
-    """:param settle_s: a file that may still be written to is left alone until it has not changed for so long.
+    """:param deliveries: where files go that are taken.
+    :param settle_s: a file that may still be written to is left alone until it has not changed for so long.
     :param say: gets one line for each thing that is passed over.
+    :raises InputError: see `Deliveries`.
     """
 
-    def __init__(self, folder: Path, settle_s: float, say: Say, now_s: Callable[[], float] = time.time) -> None:
-        self.folder, self._settle_s, self._say, self._now_s = folder, settle_s, say, now_s
-        self.reading, self.done, self.failed = folder / ".reading", folder / "done", folder / "failed"
-        for place in (self.reading, self.done, self.failed):
-            place.mkdir(parents=True, exist_ok=True)
-        self._seen: dict[str, tuple[Signature, float]] = {}
-        self._said: set[str] = set()
-
-    def source_id(self, fresh: str) -> str:
-        """The name of this folder's source, for as long as the folder lives; `fresh` when it has none yet."""
-        note = self.folder / ".source"
-        with suppress(FileNotFoundError):
-            return note.read_text(encoding="utf-8").strip()
-        with whole_file(note) as out:
-            out.write(f"{fresh}\n".encode())
-        return fresh
+    def __init__(
+        self, folder: Path, deliveries: Deliveries, settle_s: float, say: Say, now_s: Callable[[], float] = time.time
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.deliveries = folder.resolve(), deliveries
+        self._settle_s, self._say, self._now_s = settle_s, say, now_s
+        self._seen: dict[str | int, tuple[Signature, float]] = {}
+        self._said: set[tuple[str, str]] = set()
+        self._untakeable: set[str] = set()
+        if deliveries.is_new:
+            with self._opened() as inbox:
+                take_over(folder, inbox, deliveries, say)
 
     def claim(self, above: int) -> None:
         """Takes the files that are there and ready, in the order of their names, under numbers above this one.
@@ -73,76 +64,88 @@ class InputFolder:
         look is taken from a second: whatever was put there before a file of the first look is in it. A file that is
         not settled yet holds back those behind it, but not one that somebody keeps open for writing.
         """
-        first = self._look()
-        if not first:
-            return
-        both = first | self._look()
-        number = max([above, *self._numbers()])
-        for name in sorted(name for name in both if name <= max(first)):
-            if not both[name]:
+        with self._opened() as inbox:
+            self.deliveries.go_on(inbox)
+            first = self._look(inbox)
+            if not first:
                 return
-            with self._telling(name):
-                (self.folder / name).rename(self.reading / f"{number + 1:0{_DIGITS}}-{name}")
-                number += 1
-                self._seen.pop(name, None)
+            both, untakeable = first | self._look(inbox), set(first)
+            for name in sorted(name for name in both if name <= max(first)):
+                if not both[name]:
+                    untakeable -= {later for later in first if later >= name}
+                    break
+                with self._telling(name):
+                    self.deliveries.take(name, inbox, above)
+                    untakeable.discard(name)
+            self._untakeable = untakeable
+            self.deliveries.go_on(inbox)
 
-    def claimed(self) -> list[Delivery]:
-        """In the order in which they are to be read."""
-        return sorted(_deliveries(self.reading), key=lambda delivery: delivery.number)
-
-    def is_ready(self, delivery: Delivery) -> bool:
-        """Is nobody writing to it?"""
-        return self._is_settled(delivery.path.name, delivery.path) and not _is_open_for_writing(delivery.path)
+    def is_ready(self, number: int, opened: int) -> bool:
+        """Is nobody writing to the file of this number (a descriptor)?"""
+        return self._is_settled(number, opened) and not _is_open_for_writing(opened)
 
     def count(self) -> int:
-        """Files that are there to be read, claimed or not; those that somebody has open for writing do not count."""
-        return len(self._look()) + len(self.claimed())
+        """Files that are there to be read, claimed or not; those that somebody has open for writing do not count, nor
+        those that could not be taken."""
+        with self._opened() as inbox:
+            return len(self._look(inbox).keys() - self._untakeable) + len(self.deliveries.claimed())
 
-    def finish(self, delivery: Delivery) -> None:
-        self._seen.pop(delivery.path.name, None)
-        delivery.path.rename(self.done / delivery.path.name)
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        inbox = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            yield inbox
+        finally:
+            os.close(inbox)
 
-    def fail(self, delivery: Delivery, reason: str) -> Path:
-        """Sets a file aside with the reason in a file beside it. Out: where it is."""
-        self._seen.pop(delivery.path.name, None)
-        aside = self.failed / delivery.path.name
-        with whole_file(aside.with_name(aside.name + ".reason.txt")) as out:
-            out.write(visible(reason).encode())
-        delivery.path.rename(aside)
-        return aside
-
-    def _look(self) -> dict[str, bool]:
+    def _look(self, inbox: int) -> dict[str, bool]:
         """Files that nobody has open for writing, and whether they are settled."""
-        found = {}
-        for entry in os.scandir(self.folder):
-            name = entry.name
-            if name.startswith(".") or name in ("done", "failed") or name.endswith((".part", ".tmp")):
-                continue
-            if not name.lower().endswith(SUFFIXES):
-                self._say_once(name, f"passed over: not *{' or *'.join(SUFFIXES)}")
-            elif "\n" in name:  # the archive's list of checksums has a line for each
-                self._say_once(name, "passed over: a line feed in its name")
-            elif not entry.is_file(follow_symlinks=False):
-                self._say_once(name, "passed over: not a file")
-            elif not _is_open_for_writing(Path(entry.path)):
+        found, names = {}, set()
+        with os.scandir(inbox) as entries:
+            for entry in entries:
+                name = entry.name
+                if name.startswith(".") or name.endswith((".part", ".tmp")):
+                    continue
+                names.add(name)
                 with self._telling(name):
-                    found[name] = self._is_settled(name, Path(entry.path))
+                    is_settled = self._is_file_settled(entry, inbox)
+                    if is_settled is not None:
+                        found[name] = is_settled
+        # What is gone is forgotten: whoever fills and empties the folder does not fill our memory.
+        self._seen = {key: seen for key, seen in self._seen.items() if not isinstance(key, str) or key in names}
+        self._said = {(name, line) for name, line in self._said if name in names}
         return found
 
-    def _is_settled(self, name: str, path: Path) -> bool:
-        found, now_s = path.lstat(), self._now_s()
-        signature = (found.st_size, found.st_mtime_ns)
-        before, since_s = self._seen.get(name, (signature, now_s))
-        if before != signature:
-            since_s = now_s
-        self._seen[name] = (signature, since_s)
-        # A file's own time may be of another clock, and ahead of ours: then we wait for as long ourselves.
-        return now_s - found.st_mtime >= self._settle_s or now_s - since_s >= self._settle_s
+    def _is_file_settled(self, entry: os.DirEntry[str], inbox: int) -> bool | None:
+        """None: it is nothing to take now.
 
-    def _numbers(self) -> Iterator[int]:
-        for place in (self.reading, self.done, self.failed):
-            for delivery in _deliveries(place):
-                yield delivery.number
+        :raises InputError: it is no plain file. :raises OSError: it cannot be looked at.
+        """
+        if not suffix_of(entry.name):
+            if not entry.is_dir(follow_symlinks=False):
+                self._say_once(entry.name, f"passed over: not *{' or *'.join(SUFFIXES)}")
+            return None
+        why = why_not_plain(entry.stat(follow_symlinks=False))
+        if why:
+            raise InputError(why)
+        try:
+            opened = open_plain(entry.name, inbox)
+        except PermissionError:
+            return True  # it is taken, and refused with this reason
+        try:
+            is_settled = self._is_settled(entry.name, opened)
+            return None if _is_open_for_writing(opened) else is_settled
+        finally:
+            os.close(opened)
+
+    def _is_settled(self, key: str | int, opened: int) -> bool:
+        now, now_s = signature(opened), self._now_s()
+        before, since_s = self._seen.get(key, (now, now_s))
+        if before != now:
+            since_s = now_s
+        self._seen[key] = (now, since_s)
+        # A file's own time may be of another clock, and ahead of ours: then we wait for as long ourselves.
+        return now_s - now[1] / 1e9 >= self._settle_s or now_s - since_s >= self._settle_s
 
     @contextmanager
     def _telling(self, name: str) -> Iterator[None]:
@@ -150,50 +153,60 @@ class InputFolder:
             yield
         except FileNotFoundError:
             pass  # somebody took it back
+        except InputError as error:
+            self._say_once(name, f"passed over: {error.found}")
         except OSError as error:
             self._say_once(name, f"cannot be taken: {error.strerror}; it is tried again")
 
     def _say_once(self, name: str, what: str) -> None:
-        line = f"{printable(name)}: {what}"
-        if line not in self._said:
-            self._said.add(line)
-            self._say(line)
+        if (name, what) not in self._said:
+            self._said.add((name, what))
+            self._say(f"{printable(name)}: {what}")
 
 
 @contextmanager
 def reader_of(settings: Settings, say: Say) -> Iterator[InputFolder]:
-    """The input folder, for the one process of this machine that reads it.
+    """The input folder, for the one process of this home that reads it.
 
     :raises LockedError: another one does.
     """
     # Who opens a file in the very moment in which we ask whether somebody has it open, makes the system send this.
     if hasattr(signal, "SIGIO"):
         signal.signal(signal.SIGIO, signal.SIG_IGN)
-    with hold(settings.input_path / ".lock", f"the source of {settings.input_path}"):
-        yield InputFolder(settings.input_path, settings.file_settle_s, say)
+    with hold(state_folder(settings) / "lock", f"the source of {settings.input_path}"):
+        yield input_folder(settings, say)
+
+
+def input_folder(settings: Settings, say: Say) -> InputFolder:
+    """For whoever is its one reader already."""
+    return InputFolder(settings.input_path, Deliveries(state_folder(settings)), settings.file_settle_s, say)
+
+
+def state_folder(settings: Settings) -> Path:
+    """Where the source of the input folder keeps its files. The real path of the folder names it; of one in the home,
+    the path from there, so that the home may be moved.
+    """
+    folder, home = settings.input_path.resolve(), settings.home.resolve()
+    path = str(folder.relative_to(home) if folder.is_relative_to(home) else folder)
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", path)[-40:]
+    if name != path:
+        name += f"-{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
+    return settings.home / "ingest" / name
 
 
 def csv_files_in(folder: Path) -> list[Path]:
     """The CSV files of a folder in the order of their names, which for daily files is that of time."""
     files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    return sorted(path for path in files if path.name.lower().endswith(SUFFIXES))
+    return sorted(path for path in files if suffix_of(path.name))
 
 
-def _deliveries(folder: Path) -> Iterator[Delivery]:
-    for path in folder.iterdir():
-        number, _, name = path.name.partition("-")
-        if len(number) >= _DIGITS and number.isdecimal() and stat.S_ISREG(path.lstat().st_mode):
-            yield Delivery(int(number), name, path)
-
-
-def _is_open_for_writing(path: Path) -> bool:
+def _is_open_for_writing(opened: int) -> bool:
     """Linux knows it of its own files: a read lease is refused while anybody may write. Elsewhere nobody knows."""
     if not hasattr(fcntl, "F_SETLEASE"):
         return False
     try:
-        with path.open("rb") as file:
-            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except BlockingIOError:
         return True
     except OSError:

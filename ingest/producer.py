@@ -56,14 +56,22 @@ class RecordProducer(Protocol):
     def flush(self) -> None: ...
 
 
-def send_unreadable(producer: RecordProducer, topic: str, name: str, record: CsvRecord) -> None:
-    """Queue a row that cannot be read: its own bytes, with its file, line, size in bytes and reason as headers."""
+def send_unreadable(producer: RecordProducer, topic: str, name: str, record: CsvRecord, number: int = 0) -> None:
+    """Queue a row that cannot be read: its own bytes, or the beginning of many, with its file, line, size in bytes and
+    reason as headers; the SHA-256 of a row that is not here in full.
+
+    :param number: of the file, if it is kept under one.
+    """
     headers: Headers = {
         "file": printable(name),
         "line": str(record.line),
         "bytes": str(record.row.size),
         "reason": record.reason,
     }
+    if number:
+        headers["number"] = str(number)
+    if record.sha256:
+        headers["sha256"] = record.sha256
     producer.send(topic, None, record.value, headers)
 
 

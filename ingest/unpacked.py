@@ -19,6 +19,11 @@ PACKED = (".gz", ".xz", ".zip", ".parquet")
 _PIECE_BYTES, _BATCH_ROWS = 1 << 20, 10_000
 
 
+def suffix_of(name: str) -> str:
+    """Which of these a file's name ends with, as it is written here; empty: none."""
+    return next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
+
+
 def unpacked(file: BinaryIO) -> BinaryIO:
     """The CSV in an open file, from its beginning, to be read and sought. Parquet is written as CSV, with a header; the
     CSV files in a zip follow each other, the header of the first counting for all.
@@ -101,7 +106,7 @@ def _files_of_zip(file: BinaryIO) -> Iterator[bytes]:
             raise OSError("a zip without a CSV file in it")
         for number, name in enumerate(names):
             with archive.open(name) as member:
-                first = member.readline()
+                first = member.readline(_PIECE_BYTES)
                 if number and first.strip() != header.strip():
                     raise OSError(f"the first line of {name} is not that of {names[0]}, which is in the same zip")
                 if not number:

@@ -20,7 +20,9 @@ def hold(path: Path, what: str) -> Iterator[None]:
     :raises LockedError: another process holds it; its process id is named.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
+    # No link is followed: the file is emptied, and whoever could write to its folder would choose which.
+    opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(opened, "r+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -10,13 +10,16 @@ from typing import BinaryIO
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     """A file to write. When the block ends well it is on the disk under its name, and what was there is replaced; else
     nothing of it is left.
+
+    :param mode: its rights; the umask takes some away.
     """
     part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("wb") as out:
+        opened = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        with os.fdopen(opened, "wb") as out:
             yield out
             out.flush()
             os.fsync(out.fileno())

@@ -174,6 +174,7 @@ def _add_ingest(commands: argparse._SubParsersAction, common: argparse.ArgumentP
         ("split", "ingest.split", "CSV files of months into one file per day"),
         ("drop", "ingest.drop", "files of days into the input folder, one a minute"),
         ("source", "ingest.file_source", "the input folder into Kafka, exactly once"),
+        ("status", "ingest.status", "what has become of the files: waiting, refused and why, archived"),
         ("replay", "ingest.archive", "archived files into the input folder again"),
         ("produce", "ingest.produce", "a live stream into Kafka at a rate"),
         ("generate", "ingest.csv_files", "a synthetic history as CSV files"),

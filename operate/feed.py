@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ingest.archive import Archive
 from ingest.console import Progress, stop_on_signals
-from ingest.drop import drop_all
+from ingest.drop import drop_all, drop_lock
 from ingest.file_source import FileSource, ShouldStop
 from ingest.input_folder import csv_files_in, reader_of
 from ingest.split import SplitBar, split
@@ -34,7 +34,7 @@ def feed(files: Sequence[Path], settings: Settings, progress: Progress, should_s
         else:
             _split(files, days, progress, should_stop)
         if days.is_dir() and csv_files_in(days):
-            drop_all(days, settings.input_path, 0.0, should_stop)
+            drop_all(days, settings.input_path, 0.0, drop_lock(settings), should_stop)
         source = FileSource(
             folder,
             Archive(settings.archive_path),

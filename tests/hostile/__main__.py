@@ -21,6 +21,7 @@ from subprocess import Popen
 
 from confluent_kafka import KafkaException
 
+from ingest.status import status
 from lakehouse.errors import LakehouseError
 from lakehouse.producers import make_producer
 from lakehouse.settings import PREFIX, Settings, load_settings
@@ -133,8 +134,8 @@ class _Throw:
 
     def _wait_for_files(self) -> None:
         """Until the source has taken them all: what it sends then is all there."""
-        folder, end_s = self._settings.input_path, time.monotonic() + _FILES_WITHIN_S
-        while [*folder.glob("file-*"), *(folder / ".reading").glob("file-*")]:
+        end_s = time.monotonic() + _FILES_WITHIN_S
+        while (found := status(self._settings, limit=0)).waiting or found.taken:
             self._stack.supervisor.watch()
             assert time.monotonic() < end_s, "files are left in the input folder"
             time.sleep(0.2)
@@ -200,10 +201,8 @@ class _Throw:
         return check("records: each bad one has its reason", not wrong, bad=bad, wrong="; ".join(wrong[:5]) or "none")
 
     def _set_aside(self) -> Generator[Check]:
-        failed = self._settings.input_path / "failed"
         wanted = {file.name for file in self._dropped if file.sessions is None}
-        names = (path.name.removesuffix(".reason.txt") for path in failed.glob("*.reason.txt"))
-        found = {name.partition("-")[2] for name in names}  # in front is a number
+        found = {each.name for each in status(self._settings, limit=len(self._dropped)).refused if each.reason}
         missing, unexpected = sorted(wanted - found), sorted(found - wanted)
         yield check(
             "files: each bad one is set aside with its reason",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -19,10 +21,11 @@ import pytest
 from ingest.archive import Archive, replay
 from ingest.console import Progress
 from ingest.csv_records import csv_records
-from ingest.drop import drop_all
+from ingest.deliveries import REASON, Delivery, deliveries
+from ingest.drop import drop_all, drop_lock
 from ingest.event_batch import HEADER
 from ingest.file_source import FileSource, Sent
-from ingest.input_folder import InputFolder
+from ingest.input_folder import input_folder, state_folder
 from ingest.positions import read_position
 from ingest.split import split
 from lakehouse.errors import ServiceError
@@ -37,11 +40,20 @@ REPOSITORY = Path(__file__).parents[2]
 REAL_ROWS = REPOSITORY.parent / "shared" / "data"
 ROW = b"2019-10-01 00:14:54 UTC,cart,4497,1487580006895846315,,runail,3.11,554342223,0b974342\n"
 NOBODY = 65534
+OTHER_DISK = Path("/dev/shm")
 
 
 @pytest.fixture
 def store(kafka_broker: KafkaBroker, tmp_path: Path) -> Settings:
     return store_in(kafka_broker, tmp_path).model_copy(update={"file_settle_s": 0.0})
+
+
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Iterator[Path]:
+    if not OTHER_DISK.is_dir() or OTHER_DISK.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is one file system only")
+    with tempfile.TemporaryDirectory(dir=OTHER_DISK, prefix="lakehouse-test-") as folder:
+        yield Path(folder)
 
 
 def source(
@@ -51,8 +63,8 @@ def source(
     should_stop: Callable[[], bool] = lambda: False,
     rate_per_s: float = 0.0,
 ) -> FileSource:
-    folder = InputFolder(settings.input_path, settings.file_settle_s, say)
-    return FileSource(folder, Archive(settings.archive_path), settings, say, on_progress, should_stop, rate_per_s)
+    folder, archive = input_folder(settings, say), Archive(settings.archive_path)
+    return FileSource(folder, archive, settings, say, on_progress, should_stop, rate_per_s)
 
 
 def put(settings: Settings, name: str, content: bytes) -> Path:
@@ -77,14 +89,20 @@ def names(folder: Path) -> list[str]:
 
 
 def archived(settings: Settings) -> list[str]:
-    return [path.name for path, _ in Archive(settings.archive_path).files()]
+    return [file.name for file in Archive(settings.archive_path).files()]
+
+
+def refused(settings: Settings) -> dict[str, str]:
+    """Files that were set aside: the names they came with, and why."""
+    failed = deliveries(state_folder(settings) / "failed")
+    return {delivery.name: (delivery.folder / REASON).read_text() for delivery in failed}
 
 
 def real_days(settings: Settings, folder: Path) -> list[Path]:
     """The real files, split and dropped at full speed. Out: the files as they are given."""
     files = sorted(REAL_ROWS.glob("*.csv"), key=lambda path: path.read_bytes()[120:140])
     split(files, folder)
-    drop_all(folder, settings.input_path, 0.0)
+    drop_all(folder, settings.input_path, 0.0, drop_lock(settings))
     return files
 
 
@@ -110,7 +128,7 @@ def test_real_files_arrive_once_in_order_and_come_back_from_the_archive(store: S
     sent = source(store).run(once=True)
     assert (sent.rows, sent.files, sent.unreadable, sent.failed) == (45_029, len(days), 0, 0)
     assert_in_file_order(store, files)
-    assert names(store.input_path / "done") == []
+    assert names(state_folder(store) / "done") == names(store.input_path) == []
     assert len(archived(store)) == sent.files
     (place,) = (path for path in store.archive_path.iterdir())
     checked = subprocess.run(["sha256sum", "--check", "SHA256SUMS"], cwd=place, capture_output=True, check=False)
@@ -123,7 +141,12 @@ def test_real_files_arrive_once_in_order_and_come_back_from_the_archive(store: S
 
 
 @real
-def test_kill_9_at_any_point_loses_and_doubles_nothing(store: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["in the home", "on another disk"])
+def test_kill_9_at_any_point_loses_and_doubles_nothing(
+    where: str, store: Settings, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if where == "on another disk":
+        store = store.model_copy(update={"input_folder": str(request.getfixturevalue("other_disk"))})
     files = real_days(store, tmp_path / "days")
     seed = random.SystemRandom().randrange(1_000_000)
     chance = random.Random(seed)
@@ -179,7 +202,9 @@ def test_killed_between_the_last_commit_and_the_move_a_file_is_not_sent_again(st
     source(store).run(once=True)
     first = source(store)
     position = read_position(store, first._id)
-    (store.input_path / ".reading" / f"{position.number:08}-a.csv").write_bytes(rows(10))
+    again = Delivery(position.number, "a.csv", state_folder(store) / "reading" / f"{position.number:08}")
+    again.folder.mkdir()
+    again.path.write_bytes(rows(10))
     first.run(once=True)
     assert products(store) == list(range(10))
 
@@ -189,7 +214,8 @@ def test_two_files_of_one_name_or_one_content_are_two_files(store: Settings) -> 
         put(store, "a.csv", content)
         source(store).run(once=True)
     assert products(store) == sorted([*range(10), *range(10), *range(10, 20)])
-    assert archived(store) == ["00000001-a.csv.gz", "00000002-a.csv.gz", "00000003-a.csv.gz"]
+    assert archived(store) == ["a.csv", "a.csv", "a.csv"]
+    assert [file.path.name for file in Archive(store.archive_path).files()] == [f"0000000{n}.csv.gz" for n in (1, 2, 3)]
 
 
 def test_a_hostile_folder_never_stops_the_source(store: Settings) -> None:
@@ -229,24 +255,21 @@ def test_a_hostile_folder_never_stops_the_source(store: Settings) -> None:
         "line": b"3",
         "bytes": b"5",
         "reason": b"1 columns instead of 9",
+        "number": b"8",
     }
+    assert aside[huge[:65_536]]["sha256"] == hashlib.sha256(huge).hexdigest().encode()
     assert ROW[:20] in aside and huge[:65_536] in aside and len(aside) == 6
     assert sent.unreadable == 6
 
-    failed = store.input_path / "failed"
-    assert names(failed) == [
-        "00000003-02-binary.csv",
-        "00000003-02-binary.csv.reason.txt",
-        "00000004-03-huge.csv.line-3",
-        "00000011-10-cut.csv.gz",
-        "00000011-10-cut.csv.gz.reason.txt",
-    ]
-    assert (failed / "00000004-03-huge.csv.line-3").read_bytes() == huge
-    assert "a zero byte at byte 4" in (failed / "00000003-02-binary.csv.reason.txt").read_text()
-    reason = (failed / "00000011-10-cut.csv.gz.reason.txt").read_text()
-    assert "ended before the end" in reason
-    assert f"Its first {sum(n >= 1000 for n in products(store))} rows" in reason
-    assert names(store.input_path) == ["done", "failed", "link.csv", "notes.txt", "x.csv"]
+    why = refused(store)
+    assert sorted(why) == ["02-binary.csv", "10-cut.csv.gz"]
+    assert "a zero byte at byte 4" in why["02-binary.csv"]
+    assert "ended before the end" in why["10-cut.csv.gz"]
+    assert f"Its first {sum(n >= 1000 for n in products(store))} rows" in why["10-cut.csv.gz"]
+    assert names(store.input_path) == ["link.csv", "notes.txt", "x.csv"]
+    (big,) = (file for file in Archive(store.archive_path).files() if file.name == "03-huge.csv")
+    assert gzip.decompress(big.path.read_bytes()).count(huge) == 1
+    assert int(aside[huge[:65_536]]["number"]) == int(big.path.name[:8])
     assert sent.failed == 2 and len(archived(store)) == 11
     for name, what in (("notes.txt", "not *.csv"), ("x.csv", "not a file"), ("link.csv", "not a file")):
         assert sum(line.startswith(name) and what in line for line in said) == 1
@@ -271,15 +294,15 @@ def test_a_file_that_is_changed_in_place_while_it_is_read_is_set_aside(store: Se
     put(store, "a.csv", rows(3_000))
 
     def grow(sent: Sent) -> None:
-        for path in (store.input_path / ".reading").iterdir():
-            with path.open("ab") as file:
+        for delivery in deliveries(state_folder(store) / "reading"):
+            with delivery.path.open("ab") as file:
                 file.write(rows(1, 9_000))
 
     said: list[str] = []
     sent = source(store, said.append, grow, rate_per_s=4_000).run(once=True)
     assert (sent.failed, sent.rows) == (1, 1_000)
     assert any("changed while it was read" in line for line in said)
-    assert "Its first 1000 rows" in (store.input_path / "failed" / "00000001-a.csv.reason.txt").read_text()
+    assert "Its first 1000 rows" in refused(store)["a.csv"]
 
 
 def test_files_that_may_not_be_read_are_set_aside(store: Settings) -> None:
@@ -288,7 +311,7 @@ def test_files_that_may_not_be_read_are_set_aside(store: Settings) -> None:
     with as_nobody(store.home.parent):
         sent = source(store).run(once=True)
     assert (sent.failed, sent.rows) == (1, 10)
-    assert "Permission denied" in (store.input_path / "failed" / "00000001-a.csv.reason.txt").read_text()
+    assert "Permission denied" in refused(store)["a.csv"]
 
 
 def test_a_full_disk_stops_nothing_and_loses_nothing(store: Settings, tmp_path: Path) -> None:
@@ -296,7 +319,7 @@ def test_a_full_disk_stops_nothing_and_loses_nothing(store: Settings, tmp_path: 
         disk = SmallDisk(tmp_path / "small", size_mb=2)
     except OSError as error:
         pytest.skip(f"no small filesystem: {error}")
-    settings = store.model_copy(update={"input_folder": str(disk.folder / "input")})
+    settings = store.model_copy(update={"home": disk.folder / "home", "archive_folder": str(tmp_path / "archive")})
     try:
         put(settings, "a.csv", rows(1_000))
         put(settings, "b.csv", b"\0" * 100)
@@ -312,9 +335,35 @@ def test_a_full_disk_stops_nothing_and_loses_nothing(store: Settings, tmp_path: 
         full.run(once=True)
         assert any("No space left on device" in line for line in said), said
         assert products(settings) == list(range(1_000))
-        assert names(settings.input_path / "failed") == ["00000002-b.csv", "00000002-b.csv.reason.txt"]
+        assert list(refused(settings)) == ["b.csv"]
     finally:
         disk.unmount()
+
+
+@pytest.mark.parametrize("bomb", [b"x" * (100 << 20), ROW * 350_000], ids=["one row", "good rows"])
+def test_a_bomb_takes_no_more_disk_than_its_file(store: Settings, bomb: bytes) -> None:
+    packed = gzip.compress(HEADER + ROW + bomb + b"\n")
+    put(store, "a.csv.gz", packed)
+    put(store, "b.csv", rows(10))
+    sent = source(store).run(once=True)
+    assert (sent.failed, sent.files) == (1, 1)
+    assert "it unpacks to more than 100 times its size" in refused(store)["a.csv.gz"]
+    kept = sum(path.stat().st_size for path in (store.home / "ingest").rglob("*") if path.is_file())
+    assert kept <= len(packed) + 65_536
+
+
+def test_names_that_are_as_long_as_may_be_stop_nothing(store: Settings) -> None:
+    """Good and bad: a source that could not set one aside, or not take it, stood still for good."""
+    lengths = [*range(225, 256), *range(1, 8)]
+    for number, length in enumerate(lengths):
+        put(store, ("g" * length + ".csv")[-length:] if length > 4 else "g.csv", rows(1, number))
+        put(store, ("b" * length + ".csv")[-length:] if length > 4 else "b.csv", b"\0")
+    given = names(store.input_path)
+    said: list[str] = []
+    sent = source(store, said.append).run(once=True)
+    assert (sent.files, sent.failed) == (len(given) // 2, len(given) // 2)
+    assert not [line for line in said if "tried again" in line]
+    assert sorted([*archived(store), *refused(store)]) == given
 
 
 def test_a_feed_that_was_stopped_goes_on_and_a_finished_one_begins_anew(store: Settings, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from datetime import datetime
@@ -19,7 +20,7 @@ from pyarrow import parquet
 
 from ingest import unpacked as module
 from ingest.csv_records import csv_records
-from ingest.csv_rows import CsvRow, open_csv
+from ingest.csv_rows import MOST_UNPACKED, MOST_UNPACKED_BYTES, CsvRow, open_csv
 from ingest.event_batch import COLUMNS
 from lakehouse.errors import InputError
 from tests.packed import zipped
@@ -75,9 +76,9 @@ def test_packed_rows_are_the_plain_ones_from_any_place_on(pack: Callable[[bytes]
     assert [(row.raw, row.line) for row in rows] == [(row.raw, row.line) for row in plain]
     for place in (0, 20_000, 49_998):
         assert rows_of(packed, rows[place].next_byte, rows[place].next_line) == rows[place + 1 :]
-    with open_csv(packed) as file:  # back and forth in one file, as a row is copied
-        assert b"".join(file.pieces(rows[7].byte, rows[9].byte)) == plain[7].raw + plain[8].raw
-        assert b"".join(file.pieces(rows[2].byte, rows[3].byte)) == plain[2].raw
+    with open_csv(packed) as file:  # back and forth in one file
+        assert next(file.rows(rows[7].byte, rows[7].line)) == rows[7]
+        assert next(file.rows(rows[2].byte, rows[2].line)) == rows[2]
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress], ids=["gzip", "xz"])
@@ -166,3 +167,47 @@ def test_parquet_is_read_in_bounded_pieces(write, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "_csv_of", lambda rows, **how: sizes.append(rows.num_rows) or whole(rows, **how))
     assert len(rows_of(write(texts_in_parquet(MANY)))) == 50_000
     assert max(sizes) == module._BATCH_ROWS
+
+
+def bomb_of_rows(size: int) -> bytes:
+    return HEADER + ROW * (size // len(ROW))
+
+
+def bomb_of_one_row(size: int) -> bytes:
+    return HEADER + ROW + b"x" * size + b"\n"
+
+
+def bomb_of_nothing(size: int) -> bytes:
+    return HEADER + ROW + b"\n" * size
+
+
+@pytest.mark.parametrize("pack", [PACKERS["gzip"], PACKERS["xz"], PACKERS["zip"]], ids=["gzip", "xz", "zip"])
+@pytest.mark.parametrize("bomb", [bomb_of_rows, bomb_of_one_row, bomb_of_nothing])
+def test_a_bomb_is_refused_before_it_has_unpacked(pack: Callable[[bytes], bytes], bomb, write) -> None:
+    packed = write(pack(bomb(50 << 20)))
+    most = MOST_UNPACKED * packed.stat().st_size + MOST_UNPACKED_BYTES
+    with pytest.raises(InputError, match=r"events\.csv: it unpacks to more than 100 times"), open_csv(packed) as file:
+        for row in file.rows():
+            assert row.next_byte <= most
+
+
+def test_the_beginning_of_a_file_is_judged_row_by_row(write) -> None:
+    """A thousand rows of eight MiB would be all of the memory."""
+    path = write(HEADER + (ROW.replace(b"r.b-x", b"x" * 1_000_000)) * 60)
+    tracemalloc.start()
+    try:
+        with open_csv(path):
+            assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_zip_whose_first_line_does_not_end_costs_bounded_memory(write) -> None:
+    path = write(zipped(events=b"x" * (200 << 20)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError), open_csv(path) as file:
+            list(file.rows())
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
