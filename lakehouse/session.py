@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
+from lakehouse.home import temporary_folder
 from lakehouse.java_names import keep_java_names
 from lakehouse.settings import Settings
 
@@ -51,6 +53,7 @@ _SMALL_COMMITS = {
 # These do the same in the JVM. LocalLogStore is safe for one writing process only: see lakehouse/locks.py.
 _LOCAL_FILES = {
     "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
+    "spark.hadoop.fs.permissions.umask-mode": "077",  # Hadoop does not ask the process for its own
     "spark.delta.logStore.file.impl": "io.delta.storage.LocalLogStore",
     "spark.sql.streaming.checkpointFileManagerClass": (
         "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
@@ -65,10 +68,11 @@ def build_session(name: str, settings: Settings, extra: dict[str, str] | None = 
     """
     keep_java_names()
     builder = SparkSession.builder.appName(name)
-    local = _LOCAL_FILES if is_local(settings.lake_url) else {}
-    for key, value in {**_DELTA, **_SEMANTICS, **_SMALL_COMMITS, **local, **(extra or {})}.items():
-        builder = builder.config(key, value)
     master = _submitted_master() or settings.master
+    local = _LOCAL_FILES if is_local(settings.lake_url) else {}
+    alone = {"spark.local.dir": tempfile.gettempdir()} if master.startswith("local") else {}
+    for key, value in {**_DELTA, **_SEMANTICS, **_SMALL_COMMITS, **local, **alone, **(extra or {})}.items():
+        builder = builder.config(key, value)
     if not _submitted_master():
         builder = builder.master(master).config("spark.driver.memory", f"{settings.driver_memory_mb}m")
     if master.startswith("local"):
@@ -82,13 +86,14 @@ def build_session(name: str, settings: Settings, extra: dict[str, str] | None = 
 
 @contextmanager
 def spark_session(name: str, settings: Settings, extra: dict[str, str] | None = None) -> Iterator[SparkSession]:
-    """A session that ends with the block."""
-    spark = build_session(name, settings, extra)
-    try:
-        yield spark
-    finally:
-        with suppress(Exception):
-            spark.stop()
+    """A session that ends with the block. What a local one shuffles and spills are events: they stay in the home."""
+    with temporary_folder(settings.home):
+        spark = build_session(name, settings, extra)
+        try:
+            yield spark
+        finally:
+            with suppress(Exception):
+                spark.stop()
 
 
 def is_local(url: str) -> bool:

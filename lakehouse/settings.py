@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from lakehouse.conninfo import is_conninfo
 from lakehouse.env_file import ENCODING, names_in, refuse_others
 from lakehouse.errors import SettingError
+from lakehouse.home import keep_to_ourselves
 from lakehouse.service_links import drop_service_links
 
 PREFIX = "LAKEHOUSE_"
@@ -315,8 +316,10 @@ def _bands(text: str) -> dict[str, tuple[float, float]]:
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Settings from flags (those not None), environment and `.env`.
+    """Settings from flags (those not None), environment and `.env`. Every program loads them before it writes a file,
+    and what it writes from then on is for its own account alone.
 
+    :raises InputError: the home is not ours alone.
     :raises SettingError: an unknown `LAKEHOUSE_*` name (the nearest known one is named), a value out of range, or a
         `.env` that is not UTF-8, or that others may write.
     """
@@ -330,7 +333,7 @@ def load_settings(**overrides: Any) -> Settings:
         _refuse_unknown(PREFIX + name.upper(), "the program")
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "?"
@@ -341,6 +344,8 @@ def load_settings(**overrides: Any) -> Settings:
             field.description or "" if field else "",
             "correct it in the environment, .env or the flag",
         ) from None
+    keep_to_ourselves(settings.home)
+    return settings
 
 
 def _is_secret(name: str) -> bool:

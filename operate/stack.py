@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 from pydantic import SecretStr
 
 from lakehouse.errors import LakehouseError, LockedError, ServiceError, SettingError, TableError
+from lakehouse.home import temporary_folder
 from lakehouse.locks import hold
 from lakehouse.offsets import TopicIds, held_offsets
 from lakehouse.pulse import is_running, pulse_file, read_pulse
@@ -342,27 +340,8 @@ def only_run(settings: Settings, say: Say) -> Iterator[None]:
     with hold(settings.home / "run" / "up.lock", f"running in {settings.home}"):
         for name in end_leftovers(settings):
             say(f"ended {name}, which an earlier run had left behind")
-        with _temporary_folder(settings.home / "tmp"):
+        with temporary_folder(settings.home):
             yield
-
-
-@contextmanager
-def _temporary_folder(folder: Path) -> Iterator[None]:
-    """Of this process and those that it starts. The system's may be too small, swept, or one where native libraries
-    cannot be run. What an earlier run has left there is removed.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True)
-    before, os.environ["TMPDIR"], tempfile.tempdir = os.environ.get("TMPDIR"), str(folder), None
-    try:
-        yield
-    finally:
-        tempfile.tempdir = None
-        if before is None:
-            del os.environ["TMPDIR"]
-        else:
-            os.environ["TMPDIR"] = before
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -16,6 +16,14 @@ from operate.services import ports
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _files_of_our_own() -> Iterator[None]:
+    """As programs of ours have it (lakehouse.home)."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _no_outside_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No variable of the developer's shell counts, and no `.env`, which is read from the working folder."""
     with pytest.MonkeyPatch.context() as monkeypatch:

@@ -2,6 +2,9 @@
 # Spark's launcher reads this before each start and exports what it sets, so that `spark-submit` needs no environment.
 # `make setup` fills in the names between at signs.
 
+# Logs, and what is shuffled and spilled, are for this account alone.
+umask 077
+
 # A suitable JAVA_HOME wins (17, 21, or 25 but for its first builds, in which G1 corrupts data); else the one that setup chose.
 if [ "${JAVA_HOME:-}" != "@JAVA_HOME@" ] && [ -x "${JAVA_HOME:-}/bin/java" ] && [ -r "${JAVA_HOME:-}/release" ]; then
   case $(sed -n 's/^JAVA_VERSION="\(.*\)"/\1/p' "$JAVA_HOME/release") in

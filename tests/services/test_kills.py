@@ -48,6 +48,13 @@ def test_rows_after_kills_are_those_of_a_plain_calculation(tmp_path: Path) -> No
         stack.stop_pipeline()
         assert_promises(stack.settings)
     _assert_as_calculated(settings, input_)
+    assert _open_to_others(settings.home) == []
+
+
+def _open_to_others(home: Path) -> list[str]:
+    """What another account could read, or enter."""
+    everything = (path for path in [home, *home.rglob("*")] if not path.is_symlink())
+    return [f"{path} {path.stat().st_mode:o}" for path in everything if path.stat().st_mode & 0o077]
 
 
 def _input() -> list[Record]:
