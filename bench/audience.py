@@ -1,7 +1,7 @@
 """Who looks at the live page while it is measured: a real browser, and readers of its stream that draw nothing.
 
 `python -m bench.audience URL --streams 19 --chromium /usr/bin/chromium` says in lines what they see, until told to
-stop:
+stop; the page's token is in LAKEHOUSE_LIVE_TOKEN:
 
     browser 1764060000123 1764060000288      what was stored at the first time was on the screen at the second,
     stream-3 1764060000123 1764060000160     and the third reader of the stream had it; in milliseconds since 1970
@@ -19,6 +19,9 @@ import sys
 import time
 from contextlib import suppress
 from urllib.parse import urlsplit
+
+TOKEN_VARIABLE = "LAKEHOUSE_LIVE_TOKEN"
+"""Of this program's environment: a command line is seen by everybody on the machine."""
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = (
@@ -59,7 +62,8 @@ async def stream(url: str, name: str) -> None:
             reader, writer = await asyncio.open_connection(place.hostname, place.port, limit=_LINE_BYTES)
             try:
                 # In HTTP/1.0 nothing is put between the lines.
-                writer.write(f"GET /events HTTP/1.0\r\nHost: {place.netloc}\r\n\r\n".encode())
+                who = f"Host: {place.netloc}\r\nAuthorization: Bearer {os.environ[TOKEN_VARIABLE]}"
+                writer.write(f"GET /events HTTP/1.0\r\n{who}\r\n\r\n".encode())
                 while line := await reader.readline():
                     found = _STORED.search(line)
                     if found:
@@ -77,7 +81,7 @@ async def browser(url: str, program: str) -> None:
         started = await playwright.chromium.launch(executable_path=program, args=chromium_flags())
         page = await started.new_page(viewport={"width": 1920, "height": 1080})
         await page.add_init_script(_WATCH)
-        await page.goto(url)
+        await page.goto(f"{url}/?t={os.environ[TOKEN_VARIABLE]}")
         while True:
             await asyncio.sleep(_LOOK_S)
             for stored_at_ms, at_ms in await page.evaluate("painted.splice(0)"):

@@ -25,7 +25,7 @@ import psycopg
 from confluent_kafka import KafkaException
 from rich.console import Console
 
-from bench.audience import chromium
+from bench.audience import TOKEN_VARIABLE, chromium
 from bench.latency import say_on_stderr
 from bench.open_loop import Follower, Load
 from bench.reader import consumer_from_the_start
@@ -37,6 +37,7 @@ from lakehouse.settings import Settings
 from operate.live import page_state, page_url
 from operate.stack import PAGE, Stack
 from operate.supervisor import Program, Say
+from serving.live.access import token_of
 from serving.notice import CHANNEL, read_notice
 
 PROMISED_MS = 250.0
@@ -128,7 +129,8 @@ def audience_of(settings: Settings, streams: int, browser: str) -> Program:
     """The program that looks at the page: a real browser where there is one, and readers of its stream."""
     flags = [page_url(settings), f"--streams={streams}", f"--chromium={browser}"]
     command = [sys.executable, "-m", "bench.audience", *flags]
-    return Program("audience", command, settings.logs / "audience.log", restart=False)
+    token = {TOKEN_VARIABLE: token_of(settings)}
+    return Program("audience", command, settings.logs / "audience.log", token, restart=False)
 
 
 def connected(settings: Settings) -> int:

@@ -87,6 +87,10 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="How the live page reads PostgreSQL. Empty: as `bi`, the server given or embedded.",
     )
+    live_token: SecretStr = Field(
+        SecretStr(""),
+        description="Token of the live page's address. Empty: made up once, in the home folder.",
+    )
     connect_url: str = Field("", description="Kafka Connect's REST interface. Empty: there is none.")
     connect_user: str = Field("", description="Who we are there. Empty: it asks for no login.")
     connect_password: SecretStr = Field(SecretStr(""), description="The password of that user.")
@@ -218,6 +222,13 @@ class Settings(BaseSettings):
                 "around values that have spaces; in a URL `%`, `@`, `/` and `:` of a password are %25, %40, %2F and %3A"
             )
         return dsn
+
+    @field_validator("live_token")
+    @classmethod
+    def _fits_into_an_address(cls, token: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"([A-Za-z0-9_-]{16,256})?", token.get_secret_value()):
+            raise ValueError("has at least 16 characters, of letters, digits, - and _")
+        return token
 
     @field_validator("sales_window_s")
     @classmethod

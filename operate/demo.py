@@ -180,7 +180,7 @@ class _Run:
             self.keep_slower_tables(train=True)
         if self._is_page_awaited and live.is_answering(self._stack.settings):
             self._is_page_awaited = False
-            self._screen.say(f"Live page: {live.page_url(self._stack.settings)}")
+            self._screen.say(f"Live page: {live.page_address(self._stack.settings, sys.stdout)}")
         if not self._are_scores_there:
             self._say_scores()
         if time.monotonic() - self._looked_at_s > every_s:

@@ -19,6 +19,7 @@ SECRETS = {
     "STOREFRONT_POSTGRES_PASSWORD": "of PostgreSQL's administrator",
     "STOREFRONT_SERVING_PASSWORD": "of the owner of the serving store",
     "STOREFRONT_BI_PASSWORD": "of the role `bi`, which reads: the live page, Tableau, you",
+    "STOREFRONT_PAGE_TOKEN": "of the live page's address, http://127.0.0.1:8050/?t=TOKEN",
     "STOREFRONT_REGISTRY_PASSWORD": "of the schema registry in PostgreSQL",
     "STOREFRONT_MLFLOW_DB_PASSWORD": "of MLflow in PostgreSQL",
     "STOREFRONT_MLFLOW_PASSWORD": "of MLflow's user `admin`: you, training, scoring",

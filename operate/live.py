@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic import SecretStr
 
@@ -17,6 +18,7 @@ from lakehouse.settings import Settings
 from operate.services import ports
 from operate.services.postgres import PostgresServer
 from serving.live.__main__ import reader_dsn, serve
+from serving.live.access import TOKEN, token_file, token_of
 
 Say = Callable[[str], None]
 
@@ -45,13 +47,24 @@ def page_url(settings: Settings) -> str:
     return ""
 
 
+def page_address(settings: Settings, shown_on: TextIO) -> str:
+    """The page's address as its owner needs it: with its token on a terminal, and with where that is elsewhere, which
+    may be a log.
+    """
+    if shown_on.isatty():
+        return f"{page_url(settings)}/?{TOKEN}={token_of(settings)}"
+    is_given = bool(settings.live_token.get_secret_value())
+    place = "LAKEHOUSE_LIVE_TOKEN" if is_given else token_file(settings)
+    return f"{page_url(settings)}/?{TOKEN}=... (the token is in {place})"
+
+
 def page_state(settings: Settings) -> dict[str, Any]:
     """What the page's server says of itself; empty when it does not answer."""
-    with (
-        suppress(OSError, ValueError),
-        urllib.request.urlopen(f"{page_url(settings)}/state", timeout=_ANSWER_S) as said,
-    ):
-        return dict(json.load(said))
+    if url := page_url(settings):
+        asked = urllib.request.Request(f"{url}/state")
+        asked.add_unredirected_header("Authorization", f"Bearer {token_of(settings)}")
+        with suppress(OSError, ValueError), urllib.request.urlopen(asked, timeout=_ANSWER_S) as said:
+            return dict(json.load(said))
     return {}
 
 
@@ -66,12 +79,12 @@ def live(settings: Settings, say: Say) -> int:
     :param settings: with the store that it reads.
     """
     if is_answering(settings):
-        say(f"the page is served already: {page_url(settings)}")
+        say(f"the page is served already: {page_address(settings, sys.stderr)}")
         return 0
     found, notes = page_settings(settings)
     for note in notes:
         say(note)
-    say(f"live page: {page_url(found)}  Ctrl-C stops it")
+    say(f"live page: {page_address(found, sys.stderr)}  Ctrl-C stops it")
     with suppress(KeyboardInterrupt):
         asyncio.run(serve(found))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -107,7 +108,8 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
         state["serving"] = _said(served) if alive else "not running"
         state |= {f"serving_{name}": served[name] for name in ("lag", "reason", "payment_to_row") if served.get(name)}
     if live.page_url(settings):
-        state["live_page"] = live.page_url(settings) if live.is_answering(settings) else "not running"
+        address = live.page_url(settings) if as_json else live.page_address(settings, sys.stdout)
+        state["live_page"] = address if live.is_answering(settings) else "not running"
     server = MlflowServer(settings)
     if settings.mlflow_tracking_uri or server.url:
         state["mlflow"] = settings.mlflow_tracking_uri or (server.url if server.is_ready() else "not running")

@@ -182,7 +182,7 @@ class Stack:
         if not self.supervisor.is_started(PAGE):
             return []
         self.supervisor.wait_until(lambda: live.is_answering(self.settings), PAGE, _PAGE_START_S)
-        return [f"Live page: {live.page_url(self.settings)}"]
+        return [f"Live page: {live.page_address(self.settings, sys.stdout)}"]
 
     def start_pipeline(self) -> None:
         pulse_file(self.settings).unlink(missing_ok=True)

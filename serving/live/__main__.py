@@ -14,7 +14,9 @@ import uvicorn
 from lakehouse.errors import LakehouseError, SettingError
 from lakehouse.settings import Settings, load_settings
 from lakehouse.visible import log_visibly
+from serving.live.access import token_of
 from serving.live.board import Board
+from serving.live.connection import limits
 from serving.live.follow import Feed
 from serving.live.web import make_app
 from serving.reader import BI, as_reader
@@ -43,12 +45,18 @@ def reader_dsn(settings: Settings) -> str:
 def allowed_hosts(host: str, names: str) -> list[str]:
     """Host names by which the page may be called: those given, and this machine's own if it listens there alone.
 
-    Elsewhere, without any given, all are allowed.
+    :raises SettingError: it listens elsewhere, and none is given.
     """
     given = [name.strip() for name in names.split(",") if name.strip()]
     if host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback):
         return [*_LOOPBACK, *given]
-    return given or ["*"]
+    if not given:
+        raise SettingError(
+            f"LAKEHOUSE_LIVE_HOST is {host}: other machines reach the live page, and LAKEHOUSE_LIVE_HOSTS names none.",
+            "the host names by which browsers call it, with commas",
+            "name them, or listen on 127.0.0.1 and come by an `ssh -L` tunnel",
+        )
+    return given
 
 
 async def serve(settings: Settings) -> None:
@@ -57,7 +65,7 @@ async def serve(settings: Settings) -> None:
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises it again, and it would kill
     board, dsn = Board(), reader_dsn(settings)
-    app = make_app(dsn, board, allowed_hosts(settings.live_host, settings.live_hosts))
+    app = make_app(dsn, board, allowed_hosts(settings.live_host, settings.live_hosts), token_of(settings))
     config = uvicorn.Config(
         app,
         host=settings.live_host,
@@ -66,7 +74,10 @@ async def serve(settings: Settings) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_LET_GO_S,
+        **limits(),
     )
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a line for each request that is none would fill a disk
+    log.info("live: serving on %s, port %d", settings.live_host, settings.live_port)
     server = uvicorn.Server(config)
     async with asyncio.TaskGroup() as group:
         feed = group.create_task(Feed(dsn, settings, board).run())

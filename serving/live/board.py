@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from serving.live.browser_json import to_json
@@ -26,6 +26,10 @@ class Board:
             return
         self._version += 1
         self._panels |= {name: (self._version, text) for name, text in news.items()}
+        self.wake()
+
+    def wake(self) -> None:
+        """All readers look whether there is news, and whether they still are to follow."""
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
@@ -33,10 +37,13 @@ class Board:
         """A panel as it is now; None if there is none yet."""
         return json.loads(self._panels[name][1]) if name in self._panels else None
 
-    async def follow(self) -> AsyncIterator[str]:
-        """All panels, then each time those that are new, as one JSON object."""
+    async def follow(self, goes_on: Callable[[], bool] = lambda: True) -> AsyncIterator[str]:
+        """All panels, then each time those that are new, as one JSON object.
+
+        :param goes_on: is asked before each; see `wake`.
+        """
         seen = 0
-        while True:
+        while goes_on():
             changed = self._changed
             news = [f'"{name}":{text}' for name, (version, text) in self._panels.items() if version > seen]
             seen = self._version

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import re
 import time
+import traceback
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from sse_starlette import EventSourceResponse
@@ -18,23 +20,27 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lakehouse.errors import ServiceError
 from serving.live import questions
+from serving.live.access import ALIVE, Access
 from serving.live.board import Board
 from serving.live.browser_json import to_json
 from serving.live.follow import QUESTION_S
-from serving.server import connect_reader
+from serving.server import connect_reader, without_values
+
+log = logging.getLogger("lakehouse")
 
 PAGE = Path(__file__).with_name("page")
-MOST_BROWSERS = 500
+MOST_BROWSERS = 100
+"""That have a stream. One more takes the place of the one that has had its stream longest, and that one comes back."""
 
 _PING_S = 10
-_QUESTIONS_AT_ONCE = 3
+_QUESTIONS_AT_ONCE, _QUESTIONS_WAITING = 3, 20
 _PRODUCT_ID = re.compile(r"-?[0-9]{1,19}")
 _IDS = range(-(2**63), 2**63)
 
@@ -62,50 +68,96 @@ def build_of(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def make_app(dsn: str, board: Board, hosts: list[str]) -> ASGIApp:
+BUILD = build_of(PAGE)
+
+
+class Streams:
+    """Who has a stream, in the order of coming."""
+
+    def __init__(self, board: Board) -> None:
+        self._board, self._readers = board, OrderedDict[object, None]()
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    def open(self) -> Response:
+        """The answer that is a stream. Its place is taken now, before the answer begins."""
+        me = object()
+        self._readers[me] = None
+        if len(self._readers) > MOST_BROWSERS:
+            self._readers.popitem(last=False)
+            self._board.wake()
+        return _Stream(self, me)
+
+    def close(self, me: object) -> None:
+        self._readers.pop(me, None)
+
+    async def told(self, me: object) -> AsyncIterator[dict[str, str]]:
+        server = {"build": BUILD, "now_ms": round(time.time() * 1000)}
+        yield {"data": json.dumps({"server": server})}
+        async for panels in self._board.follow(lambda: me in self._readers):
+            yield {"data": panels}
+
+
+class _Stream(EventSourceResponse):
+    def __init__(self, streams: Streams, me: object) -> None:
+        super().__init__(streams.told(me), ping=_PING_S)
+        self._streams, self._me = streams, me
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._streams.close(self._me)
+
+
+class Questions:
+    """About one product, of the store: few at once, and few that wait."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn, self._turn, self._asked = dsn, asyncio.Semaphore(_QUESTIONS_AT_ONCE), 0
+
+    async def product(self, product_id: int) -> Response:
+        if self._asked >= _QUESTIONS_AT_ONCE + _QUESTIONS_WAITING:
+            return JSONResponse({"error": "too many ask at once"}, 503, {"Retry-After": "5"})
+        self._asked += 1
+        try:
+            async with self._turn, await connect_reader(self._dsn, QUESTION_S) as store:
+                found = await questions.product(store, product_id)
+        except (psycopg.Error, ServiceError):
+            return JSONResponse({"error": "the store does not answer"}, 503)
+        finally:
+            self._asked -= 1
+        return Response(to_json(found), media_type="application/json") if found else _no_such_product()
+
+
+def make_app(dsn: str, board: Board, hosts: list[str], token: str) -> ASGIApp:
     """The server's routes; all of them only read.
 
     :param dsn: of the store, for questions about one product.
     :param hosts: names by which browsers may call it, without ports: a page elsewhere whose name leads here is refused.
+    :param token: of who may see it.
     """
-    build, open_questions = build_of(PAGE), asyncio.Semaphore(_QUESTIONS_AT_ONCE)
-    browsers = set[object]()
+    streams, asked = Streams(board), Questions(dsn)
 
     async def page(_request: Request) -> Response:
         return FileResponse(PAGE / "index.html")
 
     async def events(_request: Request) -> Response:
-        if len(browsers) >= MOST_BROWSERS:
-            return JSONResponse({"error": f"{MOST_BROWSERS} browsers are connected already"}, 503)
-        return EventSourceResponse(_told(), ping=_PING_S)
-
-    async def _told() -> AsyncIterator[dict[str, str]]:
-        me = object()
-        browsers.add(me)
-        try:
-            server = {"build": build, "now_ms": round(time.time() * 1000)}
-            yield {"data": json.dumps({"server": server})}
-            async for panels in board.follow():
-                yield {"data": panels}
-        finally:
-            browsers.discard(me)
+        return streams.open()
 
     async def product(request: Request) -> Response:
         product_id = _product_id(request.path_params["product_id"])
-        if product_id is None:
-            return JSONResponse({"error": "no such product"}, 404)
-        try:
-            async with open_questions, await connect_reader(dsn, QUESTION_S) as store:
-                found = await questions.product(store, product_id)
-        except (psycopg.Error, ServiceError):
-            return JSONResponse({"error": "the store does not answer"}, 503)
-        return _json(found) if found else JSONResponse({"error": "no such product"}, 404)
+        return _no_such_product() if product_id is None else await asked.product(product_id)
 
     async def state(_request: Request) -> Response:
         """For whoever watches the server: is it fed?"""
         store, health = board.panel("store"), board.panel("health") or []
         is_well = bool(store and store["is_there"]) and not health
-        return JSONResponse({"is_well": is_well, "store": store, "health": health, "browsers": len(browsers)})
+        return JSONResponse({"is_well": is_well, "store": store, "health": health, "browsers": len(streams)})
+
+    async def alive(_request: Request) -> Response:
+        return PlainTextResponse("alive\n")
 
     # Guarded from outside: the answer to what goes wrong in here is guarded too.
     app = Starlette(
@@ -114,15 +166,19 @@ def make_app(dsn: str, board: Board, hosts: list[str]) -> ASGIApp:
             Route("/events", events),
             Route("/products/{product_id}", product),
             Route("/state", state),
+            Route(ALIVE, alive),
             Mount("/static", StaticFiles(directory=PAGE)),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)],
+        middleware=[
+            Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+            Middleware(Access, token=token),
+        ],
     )
     return _Guarded(app)
 
 
 class _Guarded:
-    """Puts the headers on every answer."""
+    """Puts the headers on every answer, and says of what goes wrong where, and no values."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -135,7 +191,12 @@ class _Guarded:
                     headers[name] = value
             await send(message)
 
-        await self._app(scope, receive, guarded)
+        try:
+            await self._app(scope, receive, guarded)
+        except Exception as error:  # it has been answered with 500
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            name = Path(place.filename).name
+            log.error("live: an answer failed: %s, %s:%s", without_values(error), name, place.lineno)
 
 
 def _product_id(text: str) -> int | None:
@@ -144,5 +205,5 @@ def _product_id(text: str) -> int | None:
     return product_id if product_id is not None and product_id in _IDS else None
 
 
-def _json(value: Any) -> Response:
-    return Response(to_json(value), media_type="application/json")
+def _no_such_product() -> Response:
+    return JSONResponse({"error": "no such product"}, 404)

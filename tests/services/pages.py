@@ -13,11 +13,12 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from lakehouse.settings import Settings
-from operate.live import is_answering
+from operate.live import is_answering, page_url
 from operate.services import process
 from operate.services.kafka import KafkaBroker
 from operate.services.ports import free_port
 from operate.services.postgres import PostgresServer
+from serving.live.access import token_of
 from tests.postgres_server import database_in
 from tests.services.sinks import wait_for
 from tests.services.store import own_name, store_in
@@ -30,6 +31,11 @@ def shop_in(broker: KafkaBroker, server: PostgresServer, folder: Path) -> Settin
     return store_in(broker, folder).model_copy(
         update={"postgres_dsn": SecretStr(owner), "live_dsn": SecretStr(reader), "live_port": free_port(set())}
     )
+
+
+def address(settings: Settings) -> str:
+    """As the page's owner calls it."""
+    return f"{page_url(settings)}/?t={token_of(settings)}"
 
 
 @contextmanager

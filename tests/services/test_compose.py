@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -37,8 +38,11 @@ def test_what_needs_no_spark_is_well_by_its_own_health_checks(tmp_path: Path) ->
     """Half a minute: both start from nothing, and health checks are processes."""
     with natively(tmp_path, VALUES, network()) as services:
         services.up(["kafka", "topics", "postgres", "sink", "page"])
-        state = urllib.request.urlopen(f"http://{services.addresses['page']}:8050/state", timeout=10)
-        assert "is_well" in json.load(state)
+        page = f"http://{services.addresses['page']}:8050/state"
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(page, timeout=10)
+        who = {"Authorization": f"Bearer {VALUES['STOREFRONT_PAGE_TOKEN']}"}
+        assert "is_well" in json.load(urllib.request.urlopen(urllib.request.Request(page, headers=who), timeout=10))
         assert_no_secret_is_seen(services)
 
         with connect(services, "bi", "storefront", "STOREFRONT_BI_PASSWORD") as reader:

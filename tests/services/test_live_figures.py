@@ -22,10 +22,10 @@ from lakehouse.errors import TableError
 from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_CUSTOMER_VALUE, GOLD_FUNNEL, GOLD_ORDERS, GOLD_PRODUCTS, SILVER_EVENTS
 from operate.lake import last_noted, query
-from operate.live import page_url
 from operate.stack import Stack
 from tests.browser_pages import opened
 from tests.builders import Fields, event, purchase
+from tests.services.pages import address
 from tests.services.runs import ask, running, wait_until_read
 from tests.services.sinks import wait_for, wait_until_served
 from tests.visits_by_hand import carts_by_hand
@@ -56,7 +56,7 @@ def test_every_figure_is_that_of_a_query_on_gold_and_a_purchase_is_soon_seen(bro
         wait_until_gold_has_all(stack)
         wanted = by_gold(settings)
         assert_says_something(wanted)
-        with opened(browser, page_url(settings), viewport={"width": 1920, "height": 1080}) as found:
+        with opened(browser, address(settings), viewport={"width": 1920, "height": 1080}) as found:
             page = found.page
             expect(page.locator("#mode")).to_have_text("Replay")
             page.get_by_text("As a table").click()

@@ -24,14 +24,14 @@ from lakehouse.tables import (
     GOLD_PRODUCTS,
 )
 from lakehouse.topics import GoldTopics
-from operate.live import page_state, page_url
+from operate.live import page_state
 from operate.services.kafka import KafkaBroker
 from operate.services.postgres import PostgresServer
 from tests.browser_pages import faults, opened
 from tests.builders import HOSTILE
 from tests.gold_rows import AT, cart, customer, funnel, order, product, sale
 from tests.postgres_server import running_server
-from tests.services.pages import page_server, shop_in
+from tests.services.pages import address, page_server, shop_in
 from tests.services.sinks import serving, wait_until_served
 
 NOON = AT.replace(hour=12)
@@ -73,7 +73,7 @@ def test_an_empty_store_says_so_and_a_full_one_keeps_nobody_out(browser: Browser
     """No reader is kept out by light or dark, a small screen, a dialog, a warning: axe-core finds nothing serious."""
     with serving(settings), page_server(settings):
         wait_until_served(settings)
-        with opened(browser, page_url(settings)) as empty:
+        with opened(browser, address(settings)) as empty:
             expect(empty.page.locator("#mode")).to_have_text("No event yet")
             for words in ("No sale in the last hour.", "No open cart.", "No session yet.", "No customer yet."):
                 expect(empty.page.get_by_text(words, exact=True)).to_be_visible()
@@ -83,7 +83,7 @@ def test_an_empty_store_says_so_and_a_full_one_keeps_nobody_out(browser: Browser
             expect(empty.page.locator("#today-revenue")).to_have_text("$117.50")
             assert empty.complaints == []
         for name, look in LOOKS.items():
-            with opened(browser, page_url(settings), **look) as found:
+            with opened(browser, address(settings), **look) as found:
                 page = found.page
                 expect(page.locator("#top-rows button").first).to_be_visible()
                 expect(page.locator("#carts-rows tr")).to_have_count(2)
@@ -108,7 +108,7 @@ def test_many_tabs_of_one_browser_are_told_of_a_sale(browser: Browser, settings:
         try:
             tabs = [context.new_page() for _ in range(9 if shared else 2)]
             for tab in tabs:
-                tab.goto(page_url(settings))
+                tab.goto(address(settings))
                 expect(tab.locator("#mode")).to_have_text("No event yet")
             tabs.pop(0).close()
             sell(topics)
@@ -131,7 +131,7 @@ def test_data_that_looks_like_a_program_is_text(browser: Browser, settings: Sett
         )
         topics.publish(GOLD_PRODUCT_SALES, [sale(at, NOON, f"{9 - at}.00") for at in range(len(HOSTILE))])
         topics.publish(GOLD_ABANDONED_CARTS, [cart(SCRIPT, NOON, user_session=SCRIPT)])
-        with opened(browser, page_url(settings)) as found:
+        with opened(browser, address(settings)) as found:
             page = found.page
             shown = [brand.replace("\0", "\ufffd") for brand in HOSTILE]
             expect(page.locator("#top-rows td:nth-child(2)")).to_have_text(shown)
@@ -145,7 +145,7 @@ def test_data_that_looks_like_a_program_is_text(browser: Browser, settings: Sett
 
 def test_the_browser_is_told_to_refuse_what_the_page_has_no_need_of(browser: Browser, settings: Settings) -> None:
     """Should the page's own program ever take data for markup: the browser does not."""
-    with page_server(settings), opened(browser, page_url(settings)) as found:
+    with page_server(settings), opened(browser, address(settings)) as found:
         for attack in (
             "document.body.innerHTML = '<img src=x onerror=alert(1)>'",
             "document.body.insertAdjacentHTML('beforeend', '<b>bold</b>')",
@@ -168,7 +168,7 @@ def test_a_late_sale_a_corrected_and_a_withdrawn_one_change_the_figures(browser:
     with serving(settings), page_server(settings):
         topics.publish(GOLD_PRODUCTS, [product(1, "runail", last_event_at=NOON), product(2, "irisk")])
         topics.publish(GOLD_PRODUCT_SALES, [sale(1, NOON, "5.00"), sale(2, NOON - timedelta(minutes=30), "3.00")])
-        with opened(browser, page_url(settings)) as found:
+        with opened(browser, address(settings)) as found:
             page = found.page
             sums = [
                 page.locator(f"#{name}") for name in ("today-revenue", "quarter-revenue", "hour-revenue", "today-units")
@@ -199,7 +199,7 @@ def test_files_of_another_time_are_a_replay_and_a_sale_of_now_is_live(browser: B
     topics = GoldTopics(settings)
     with serving(settings), page_server(settings):
         sell(topics)
-        with opened(browser, page_url(settings)) as found:
+        with opened(browser, address(settings)) as found:
             page = found.page
             expect(page.locator("#mode")).to_have_text("Replay")
             expect(page.locator("#clock")).to_have_text("1 Oct 2019, 12:00")
@@ -223,7 +223,7 @@ def test_all_can_be_done_with_the_keyboard(browser: Browser, settings: Settings)
     topics = GoldTopics(settings)
     with serving(settings), page_server(settings):
         sell(topics)
-        with opened(browser, page_url(settings)) as found:
+        with opened(browser, address(settings)) as found:
             page = found.page
             focus = page.locator(":focus")
             expect(page.locator("#top-rows tr")).to_have_count(5)
@@ -269,7 +269,7 @@ def test_while_postgres_is_away_the_page_says_so_and_then_goes_on(
         settings = settings.model_copy(
             update={"postgres_dsn": SecretStr(server.dsn), "live_dsn": SecretStr(make_conninfo(server.bi_dsn))}
         )
-        with serving(settings), page_server(settings), opened(browser, page_url(settings)) as found:
+        with serving(settings), page_server(settings), opened(browser, address(settings)) as found:
             page, banner = found.page, found.page.locator("#banner")
             sell(topics)
             expect(page.locator("#today-revenue")).to_have_text("$117.50")
@@ -295,7 +295,7 @@ def test_while_the_server_is_away_the_page_says_so_and_then_goes_on(browser: Bro
     topics = GoldTopics(settings)
     with serving(settings), page_server(settings) as process:
         sell(topics)
-        with opened(browser, page_url(settings)) as found:
+        with opened(browser, address(settings)) as found:
             page, banner = found.page, found.page.locator("#banner")
             expect(page.locator("#today-revenue")).to_have_text("$117.50")
             process.kill()
@@ -311,7 +311,7 @@ def test_while_the_server_is_away_the_page_says_so_and_then_goes_on(browser: Bro
 def test_when_the_sink_has_stopped_the_page_says_that_the_figures_may_be_old(
     browser: Browser, settings: Settings
 ) -> None:
-    with page_server(settings), opened(browser, page_url(settings)) as found:
+    with page_server(settings), opened(browser, address(settings)) as found:
         with serving(settings):
             sell(GoldTopics(settings))
             expect(found.page.locator("#today-revenue")).to_have_text("$117.50")

@@ -17,6 +17,7 @@ from lakehouse.tables import GOLD_PRODUCTS
 from lakehouse.topics import GoldTopics
 from operate.services.kafka import KafkaBroker
 from operate.services.postgres import PostgresServer
+from serving.live.access import token_of
 from serving.server import connect_reader
 from tests.gold_rows import product
 from tests.services.pages import page_server, shop_in
@@ -44,7 +45,8 @@ def answer(
     """Of the path as it stands, which a tidier client would shorten. A stream is not read."""
     connection = http.client.HTTPConnection("127.0.0.1", settings.live_port, timeout=20)
     try:
-        connection.request(method, path, headers=dict(headers or {}))
+        who = {"Authorization": f"Bearer {token_of(settings)}"}
+        connection.request(method, path, headers=who | dict(headers or {}))
         found = connection.getresponse()
         return found.status, found.headers, b"" if path == "/events" else found.read()
     finally:
@@ -57,6 +59,7 @@ def answer(
         ("/", 200),
         ("/events", 200),
         ("/state", 200),
+        ("/alive", 200),
         ("/static/page.js", 200),
         ("/products/1", 200),
         ("/products/2", 404),

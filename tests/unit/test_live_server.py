@@ -44,9 +44,12 @@ def test_where_it_listens_on_this_machine_alone_no_other_name_leads_to_it(host: 
     assert allowed_hosts(host, "shop.example, wall") == ["127.0.0.1", "localhost", "[::1]", "shop.example", "wall"]
 
 
-def test_elsewhere_it_answers_to_the_names_that_are_given_else_to_all() -> None:
-    assert allowed_hosts("0.0.0.0", "") == ["*"]
-    assert allowed_hosts("10.1.2.3", "shop.example") == ["shop.example"]
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "shop.example", ""])
+def test_elsewhere_it_answers_to_the_names_that_are_given_and_without_any_it_does_not_listen(host: str) -> None:
+    assert allowed_hosts(host, "shop.example") == ["shop.example"]
+    for none in ("", " , "):
+        with pytest.raises(SettingError, match="LAKEHOUSE_LIVE_HOSTS"):
+            allowed_hosts(host, none)
 
 
 def said(settings: Settings, pulse: dict[str, Any] | None = None, sink: dict[str, Any] | None = None) -> list[str]:

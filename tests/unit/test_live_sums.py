@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.live import sums as module
 from serving.live.sums import SPANS, TODAY, Sold, Sum, Sums
 
 MIDNIGHT = datetime(2026, 1, 2, tzinfo=UTC)
@@ -17,6 +20,14 @@ PRODUCTS = st.dictionaries(
 )
 CHANGES = st.lists(st.tuples(st.integers(0, 50 * 60), PRODUCTS), max_size=12)
 STEPS = st.lists(st.tuples(st.integers(0, 600), CHANGES), min_size=1, max_size=6)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_places() -> Iterator[None]:
+    """So that they are given back all the time."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(module, "_FEW_PRODUCTS", 2)
+        yield
 
 
 @given(start=st.integers(0, 30 * 60), steps=STEPS)
@@ -82,3 +93,32 @@ def test_a_clock_that_goes_back_is_noticed() -> None:
     assert not sums.goes_back(MIDNIGHT)
     sums.move(MIDNIGHT)
     assert sums.goes_back(MIDNIGHT - MINUTE) and not sums.goes_back(MIDNIGHT)
+
+
+def test_products_that_are_sold_no_more_are_forgotten() -> None:
+    sums, first = Sums(), 0
+    for hour in range(8 * 24):
+        at, first = MIDNIGHT + timedelta(hours=hour), 500 * hour
+        sums.move(at)
+        sums.replace(at, [Sold(product_id, 1, 100) for product_id in range(first, first + 500)])
+        assert sums.distinct <= 25 * 500
+        assert sums.sum("hour") == Sum(500, 50_000)
+    assert sums.sum("day") == Sum(24 * 500, 24 * 50_000)
+    assert sums.top("hour", 1) == [Sold(first, 1, 100)]
+
+
+def test_of_very_many_products_all_count_and_the_first_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_PRODUCTS", 3)
+    sums = Sums()
+    sums.move(MIDNIGHT)
+    sums.replace(MIDNIGHT, [Sold(product_id, 1, product_id, 2) for product_id in range(1, 11)])
+    sums.replace(MIDNIGHT - MINUTE, [Sold(product_id, 1, 10) for product_id in range(8, 18)])
+    assert sums.distinct == 3
+    assert sums.sum("hour") == Sum(20, 55 + 100, 20)
+    assert sums.top("hour", 9) == [Sold(3, 1, 3), Sold(2, 1, 2), Sold(1, 1, 1)]
+    sums.replace(MIDNIGHT, [Sold(9, 1, 9)])
+    assert sums.sum("hour") == Sum(11, 109)
+    later_at = MIDNIGHT + timedelta(days=1, hours=1)
+    sums.move(later_at)
+    sums.replace(later_at, [Sold(20, 1, 7)])
+    assert sums.sum("hour") == Sum(1, 7) and sums.top("hour", 9) == [Sold(20, 1, 7)]
