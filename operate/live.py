@@ -48,14 +48,17 @@ def page_url(settings: Settings) -> str:
 
 
 def page_address(settings: Settings, shown_on: TextIO) -> str:
-    """The page's address as its owner needs it: with its token on a terminal, and with where that is elsewhere, which
-    may be a log.
-    """
+    """The page's address as its owner needs it."""
+    return with_token(page_url(settings), settings, shown_on)
+
+
+def with_token(url: str, settings: Settings, shown_on: TextIO) -> str:
+    """An address of ours: with the token on a terminal, and with where that is elsewhere, which may be a log."""
     if shown_on.isatty():
-        return f"{page_url(settings)}/?{TOKEN}={token_of(settings)}"
+        return f"{url}/?{TOKEN}={token_of(settings)}"
     is_given = bool(settings.live_token.get_secret_value())
     place = "LAKEHOUSE_LIVE_TOKEN" if is_given else token_file(settings)
-    return f"{page_url(settings)}/?{TOKEN}=... (the token is in {place})"
+    return f"{url}/?{TOKEN}=... (the token is in {place})"
 
 
 def page_state(settings: Settings) -> dict[str, Any]:

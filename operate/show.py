@@ -112,7 +112,8 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
         state["live_page"] = address if live.is_answering(settings) else "not running"
     server = MlflowServer(settings)
     if settings.mlflow_tracking_uri or server.url:
-        state["mlflow"] = settings.mlflow_tracking_uri or (server.url if server.is_ready() else "not running")
+        address = server.url if as_json else live.with_token(server.url, settings, sys.stdout)
+        state["mlflow"] = settings.mlflow_tracking_uri or (address if server.is_ready() else "not running")
     scores = score_state.read_scores(settings)
     if scores:
         state["scoring"] = "running" if psutil.pid_exists(scores["pid"]) else "not running"

@@ -175,7 +175,9 @@ class Stack:
         """Out: where MLflow is, as a line; none without one. It is not waited for: it takes its time to start."""
         if self.settings.mlflow_tracking_uri:
             return [f"MLflow: {self.settings.mlflow_tracking_uri}"]
-        return [f"MLflow: {MlflowServer(self.settings).url}"] if self.supervisor.is_started(MLFLOW) else []
+        if not self.supervisor.is_started(MLFLOW):
+            return []
+        return [f"MLflow: {live.with_token(MlflowServer(self.settings).url, self.settings, sys.stdout)}"]
 
     def live_page(self) -> list[str]:
         """Waits for the page. Out: where it is, as a line; none without a page."""

@@ -33,7 +33,7 @@ def intent_model(seed: int) -> IntentModel:
     rng = np.random.default_rng(seed)
     rows = pd.DataFrame(rng.random((200, len(FEATURES))), columns=list(FEATURES))
     rows = rows.assign(bought=rng.random(200) < rows["price"], user_id=range(200), event_id=range(200))
-    return train(rows.assign(cut_off_at=range(200)), IntentSettings(kind="logistic", folds=2, min_each=20), seed)
+    return train(rows.assign(cut_off_at=range(200)), IntentSettings(folds=2, min_each=20), seed)
 
 
 class Registry:

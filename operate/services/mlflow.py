@@ -10,9 +10,11 @@ import urllib.request
 from contextlib import suppress
 
 from lakehouse.errors import SettingError
-from lakehouse.settings import Settings
+from lakehouse.settings import PREFIX, Settings
 from ml.tracking.moved_store import follow_the_move
 from operate.services import ports
+from operate.services.mlflow_shown import HEALTH
+from serving.live.access import token_of
 
 _ANSWER_S = 2.0
 _MEMORY = "ports.json"
@@ -25,7 +27,7 @@ class MlflowServer:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._folder = settings.mlflow_folder
         self.output = settings.logs / "mlflow.log"
 
@@ -47,23 +49,26 @@ class MlflowServer:
             raise missing_extra("mlflow")
         self.output.parent.mkdir(parents=True, exist_ok=True)
         follow_the_move(self._folder)
-        _, notes = ports.settle(self._folder / _MEMORY, {"mlflow_port": self._settings.mlflow_port})
+        _, notes = ports.settle(self._folder / _MEMORY, {"mlflow_port": self.settings.mlflow_port})
         return notes
 
     def command(self) -> list[str]:
         """For after `prepare`. Artifacts are read where they are, by the process that shows them."""
         port = self.url.rsplit(":", 1)[1]
         listen = ["--host", ports.LOOPBACK, "--port", port]
-        return [sys.executable, "-m", "operate.services.mlflow_shown", "--store", self._settings.mlflow_uri, *listen]
+        return [sys.executable, "-m", "operate.services.mlflow_shown", "--store", self.settings.mlflow_uri, *listen]
 
     def environment(self) -> dict[str, str]:
-        """Ours, but nothing is told to anybody, and of MLflow's eight processes for jobs that nobody gives it none."""
+        """Ours, with the token that it asks for, but nothing is told to anybody, and of MLflow's eight processes for
+        jobs that nobody gives it none.
+        """
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        return {name: each for name, each in os.environ.items() if not name.startswith("MLFLOW_")} | quiet
+        token = {f"{PREFIX}LIVE_TOKEN": token_of(self.settings)}
+        return {name: each for name, each in os.environ.items() if not name.startswith("MLFLOW_")} | quiet | token
 
     def is_ready(self) -> bool:
         """Does it answer?"""
-        with suppress(OSError), urllib.request.urlopen(f"{self.url}/health", timeout=_ANSWER_S) as said:
+        with suppress(OSError), urllib.request.urlopen(f"{self.url}{HEALTH}", timeout=_ANSWER_S) as said:
             return bool(said.status == 200)
         return False
 

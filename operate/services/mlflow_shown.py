@@ -1,6 +1,6 @@
-"""MLflow's own server, of which only what a reader needs is let through: it has no login, and whoever reaches its port,
-another account of this machine or a page in the owner's browser, could otherwise delete runs, choose the champion, and
-run commands as the owner (MLflow's assistant).
+"""MLflow's own server, for those who have the live page's token, and of it only what a reader needs. It has no login of
+its own: whoever reached its port, another account of this machine or a page in the owner's browser, could delete runs,
+choose the champion, and run commands as the owner (MLflow's assistant).
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ import uvicorn
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lakehouse.settings import load_settings
+from serving.live.access import Access
+
+HEALTH = "/health"
 _STORE = "_MLFLOW_SERVER_FILE_STORE"
 """How `mlflow server` tells its application where runs are."""
 
@@ -68,7 +72,9 @@ def main() -> None:
     os.environ[_STORE] = given.store
     from mlflow.server.fastapi_app import app  # reads the environment
 
-    uvicorn.run(Shown(app), host=given.host, port=given.port)
+    uvicorn.run(
+        Access(Shown(app), load_settings().live_token.get_secret_value(), HEALTH), host=given.host, port=given.port
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Who may see the page: whoever has its token, as in the address that the owner's commands print."""
+"""Who may see our pages: whoever has the token, as in the addresses that the owner's commands print."""
 
 from __future__ import annotations
 
@@ -53,15 +53,17 @@ def token_of(settings: Settings) -> str:
 class Access:
     """Lets through who shows the token: in the address, which becomes a cookie at once, as that cookie, or as
     `Authorization: Bearer`.
+
+    :param alive: the path that is answered to everybody.
     """
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app, self._token = app, token.encode()
+    def __init__(self, app: ASGIApp, token: str, alive: str = ALIVE) -> None:
+        self._app, self._token, self._alive = app, token.encode(), alive
         # Browsers give a host's cookies to all of its ports: each page has a cookie of its own.
         self._cookie = f"storefront_live_{hashlib.sha256(self._token).hexdigest()[:8]}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or scope.get("path") == ALIVE:
+        if scope["type"] == "lifespan" or scope.get("path") == self._alive:
             await self._app(scope, receive, send)
             return
         request = Request(scope)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.cookiejar import CookieJar
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -14,9 +17,24 @@ import pytest
 
 from lakehouse.settings import Settings
 from ml.tracking.runs import Logged, Runs
+from operate.live import with_token
 from operate.services import process
 from operate.services.mlflow import MlflowServer
+from serving.live.access import token_of
 from tests.services.sinks import wait_for
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def _token(server: MlflowServer) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token_of(server.settings)}"}
+
+
+def _asked(server: MlflowServer, path: str, body: bytes | None = None, **headers: str) -> Any:
+    return urllib.request.urlopen(urllib.request.Request(server.url + path, body, headers | _token(server)))
 
 
 @pytest.fixture
@@ -40,20 +58,29 @@ def test_it_shows_runs_and_their_files_on_the_loopback_without_idle_helpers(
     shown: tuple[MlflowServer, str, int],
 ) -> None:
     server, run_id, pid = shown
-    with urllib.request.urlopen(f"{server.url}/api/2.0/mlflow/runs/get?run_id={run_id}") as said:
+    with _asked(server, f"/api/2.0/mlflow/runs/get?run_id={run_id}") as said:
         run = json.load(said)["run"]["data"]
     assert {each["key"]: each["value"] for each in run["metrics"]} == {"mae": 0.5}
     assert {"key": "silver_version", "value": "7"} in run["tags"]
-    with urllib.request.urlopen(f"{server.url}/get-artifact?path=tables/a.csv&run_uuid={run_id}") as said:
+    with _asked(server, f"/get-artifact?path=tables/a.csv&run_uuid={run_id}") as said:
         assert said.read() == b"kept\n1\n"
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     listening = {each.laddr.ip for one in family for each in one.net_connections() if each.status == "LISTEN"}
     assert listening == {"127.0.0.1"}
     assert len(family) <= 3
     # A page of somebody else's in the same browser cannot have it under another name.
-    request = urllib.request.Request(f"{server.url}/", headers={"Host": "evil.example"})
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(request)
+        _asked(server, "/", Host="evil.example")
+
+
+def test_without_the_token_it_shows_nothing(shown: tuple[MlflowServer, str, int]) -> None:
+    server, run_id, _ = shown
+    for path in ("/", f"/api/2.0/mlflow/runs/get?run_id={run_id}", "/version", "/health/", "/static-files/index.html"):
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(server.url + path)
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+    with browser.open(with_token(server.url, server.settings, Terminal())) as said:
+        assert said.url == f"{server.url}/" and b"MLflow" in said.read()
 
 
 def test_its_port_is_the_same_again(settings: Settings) -> None:
@@ -90,16 +117,12 @@ def test_whoever_reaches_its_port_can_read_and_nothing_else(shown: tuple[MlflowS
         port = int(server.url.rpartition(":")[2])
         client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)  # sends the path as it is
         content = None if body is None else json.dumps(body).replace("RUN", run_id)
-        client.request(method, path, content, {"Content-Type": "application/json"})
+        client.request(method, path, content, {"Content-Type": "application/json"} | _token(server))
         answer = client.getresponse()
         assert answer.status == 403, (method, path, answer.status, answer.read())
         client.close()
-    search = urllib.request.Request(
-        f"{server.url}/ajax-api/2.0/mlflow/runs/search",
-        json.dumps({"experiment_ids": ["1"]}).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(search) as said:
+    wanted = json.dumps({"experiment_ids": ["1"]}).encode()
+    with _asked(server, "/ajax-api/2.0/mlflow/runs/search", wanted, **{"Content-Type": "application/json"}) as said:
         (run,) = json.load(said)["runs"]
     assert run["info"]["lifecycle_stage"] == "active"
     assert {"key": "silver_version", "value": "7"} in run["data"]["tags"]
