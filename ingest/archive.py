@@ -70,6 +70,23 @@ class Archive:
         _append(place / SUMS, f"{_sha256(path)}  {path.name}")  # from here on it is in the archive
         self._numbers[place].add(delivery.number)
 
+    def remove_before(self, moment_s: float, source: str) -> None:
+        """Removes the files of a source that were archived before a moment (seconds since 1970), but for the newest of
+        them: its number says where to go on, and killed on the way the next call finds by it what is left to do.
+        """
+        place = self._place(source)
+        files = {int(number[1]): file for file in _sums(place) if (number := _NUMBERED.match(file))}
+        old = [number for number, file in files.items() if _changed_s(place / file, moment_s) < moment_s]
+        gone = {file for number, file in files.items() if number < max(old, default=0)}
+        for file in gone:
+            (place / file).unlink(missing_ok=True)
+        for name, file_of in ((NAMES, lambda line: json.loads(line)["file"]), (SUMS, lambda line: line[66:])):
+            lines = _lines(place / name)
+            kept = [line for line in lines if file_of(line) not in gone]
+            if len(kept) < len(lines):
+                with whole_file(place / name, mode=0o600) as out:
+                    out.write("".join(f"{line}\n" for line in kept).encode(errors="surrogateescape"))
+
     def newest(self, source: str) -> int:
         """The highest number of a source's files; 0 when there are none."""
         return max(self._known(self._place(source)), default=0)
@@ -145,6 +162,10 @@ def _append(path: Path, line: str) -> None:
         file.write(line.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _changed_s(path: Path, missing_s: float) -> float:
+    return path.lstat().st_mtime if os.path.lexists(path) else missing_s
 
 
 def _sha256(path: Path) -> str:

@@ -144,6 +144,12 @@ class Deliveries:
             out.write(visible(reason).encode())
         return delivery.folder.rename(self.failed / delivery.folder.name)
 
+    def remove_before(self, moment_s: float) -> None:
+        """Removes what was refused before a moment, in seconds since 1970."""
+        for _, folder in _numbered(self.failed):
+            if folder.lstat().st_ctime < moment_s:  # it was moved there then
+                shutil.rmtree(folder)
+
     def forget(self, delivery: Delivery) -> None:
         """Of one that is in the archive: the file goes first."""
         delivery.path.unlink(missing_ok=True)

@@ -33,6 +33,7 @@ CHUNK_ROWS, CHUNK_BYTES, CHUNK_S = 10_000, 16 * 1024 * 1024, 0.25
 ATTEMPTS = 5
 LOOK_EVERY_S = 0.5
 RETRY_S = 5.0
+REMOVE_EVERY_S = 3600.0
 
 _ONE_SOURCE = (
     "one source for a folder",
@@ -78,6 +79,7 @@ class FileSource:
         self._id = self._deliveries.source_id(fresh=uuid.uuid4().hex)
         self._producer = EventProducer(settings, f"file-source-{self._id}", linger_ms=20)
         self.sent = Sent()
+        self._removes_at_s = 0.0
         try:
             self._producer.client.init_transactions(self._producer.timeout_s)
         except KafkaException as error:
@@ -95,6 +97,7 @@ class FileSource:
                     if self._should_stop() or not self._take(delivery):
                         break
                 if not claimed and not self._pack():
+                    self._remove_old()
                     if once and not self._folder.count():
                         break
                     self._wait(LOOK_EVERY_S)
@@ -145,6 +148,15 @@ class FileSource:
             if self._should_stop() or time.monotonic() - began_s > LOOK_EVERY_S:
                 break
         return bool(done)
+
+    def _remove_old(self) -> None:
+        """What has been kept as long as the setting says; looked at now and then."""
+        days, now_s = self._settings.file_retention_days, time.time()
+        if not days or now_s < self._removes_at_s:
+            return
+        self._removes_at_s = now_s + REMOVE_EVERY_S
+        self._archive.remove_before(now_s - days * 86_400, self._id)
+        self._deliveries.remove_before(now_s - days * 86_400)
 
     def _send(self, delivery: Delivery, opened: BinaryIO) -> bool:
         """Out: is it done? Else somebody said stop."""

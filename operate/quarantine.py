@@ -35,6 +35,8 @@ Say = Callable[[str], None]
 _SENTENCES = {rule.name: rule.sentence for rule in (*RULES, CONFLICTING_ID)}
 _SAMPLE_BYTES = 200
 _DAYS = 14
+_MOST_SCHEMAS = 1_000
+"""Ids that a replay asks the registry for: the pipeline gives way meanwhile."""
 
 
 def list_refused(settings: Settings, rule: str | None, samples: int, as_json: bool, console: Console) -> int:
@@ -137,7 +139,7 @@ def replay(spark: SparkSession, settings: Settings, rule: str | None, dry_run: b
         judge = Judge(spark, settings, commits.last_note(spark, SILVER_EVENTS, settings), known)
 
         def learn(ids: Collection[int]) -> bool:
-            found = seen.find(ids)
+            found = seen.find(ids, _MOST_SCHEMAS)
             known.by_id |= {schema_id: schema.text for schema_id, schema in found.items()}
             return bool(found)
 
@@ -147,7 +149,7 @@ def replay(spark: SparkSession, settings: Settings, rule: str | None, dry_run: b
         refinement = Refinement(spark, settings, known)
 
         def store(ids: Collection[int]) -> bool:
-            found = seen.find(ids)
+            found = seen.find(ids, _MOST_SCHEMAS)
             seen.store(found, datetime.now(UTC))
             return bool(found)
 

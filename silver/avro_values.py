@@ -70,7 +70,7 @@ def event_type(schema: str) -> StructType | None:
     try:
         read = from_avro(F.lit(b""), _with_end(schema), _PERMISSIVE)
         both = SparkSession.active().range(0).select(read.alias("both")).schema["both"].dataType
-    except (PySparkException, Py4JError, ValueError) as error:
+    except (PySparkException, Py4JError, ValueError, RecursionError) as error:  # the last: it is nested too deeply
         log.warning("silver: a schema cannot be read, its records are refused: %s", " ".join(str(error).split())[:500])
         return None
     event = both["event"].dataType  # type: ignore[index]

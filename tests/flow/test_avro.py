@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 
@@ -109,6 +110,54 @@ def test_a_denied_id_is_not_asked_for_with_every_batch(avro_lake: Lake, registry
     assert not book.keep({8, 9}, Stop())
     assert registry.asked == [8, 9]
     assert avro_lake.version(BRONZE_SCHEMAS) == -1
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the layer takes for the seconds that have passed."""
+    now_s = [1000.0]
+    monkeypatch.setattr(schemas, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    return now_s
+
+
+@pytest.mark.parametrize("made_up", [range(2, 100_000), range(2**31, 2**31 + 100_000)], ids=["small", "large"])
+def test_made_up_ids_cost_a_batch_little_and_hide_no_true_one_for_long(
+    avro_lake: Lake, registry: FakeRegistry, clock: list[float], made_up: range, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Any four bytes behind a zero byte are an id. A request for each held sales up for minutes."""
+    registry.known[150] = COUPON
+    book, found, batches = seen(avro_lake), False, 0
+    while not found:
+        found = 150 in book.find({*made_up, 1, 150})
+        batches += 1
+        assert len(registry.asked) <= 20 * batches and batches < 10
+        clock[0] += 1.0
+    assert len(caplog.records) == 1 and "more were not asked for yet" in caplog.text
+
+
+def test_an_id_that_was_denied_once_waits_for_those_that_were_not(
+    avro_lake: Lake, registry: FakeRegistry, clock: list[float]
+) -> None:
+    book = seen(avro_lake)
+    book.find(set(range(100, 120)))
+    clock[0] += 61.0
+    registry.asked.clear()
+    book.find(set(range(100, 130)))
+    assert registry.asked == [*range(120, 130), *range(100, 110)]
+
+
+def test_denials_are_remembered_in_bounded_memory_and_said_once_a_minute(
+    avro_lake: Lake, registry: FakeRegistry, clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    book = seen(avro_lake)
+    for minute in range(3):
+        for batch in range(300):
+            book.find(set(range(2 + 20 * batch + 10_000 * minute, 22 + 20 * batch + 10_000 * minute)))
+        clock[0] += 61.0
+    book.find({5})
+    assert len(book._denied_until_s) == schemas._MOST_DENIED
+    assert len(caplog.records) == 4
+    assert "(6000 ids" in caplog.records[2].getMessage()
 
 
 def test_without_a_registry_nothing_is_asked(lake: Lake, registry: FakeRegistry) -> None:

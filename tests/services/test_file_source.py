@@ -21,7 +21,7 @@ import pytest
 from ingest.archive import Archive, replay
 from ingest.console import Progress
 from ingest.csv_records import csv_records
-from ingest.deliveries import REASON, Delivery, deliveries
+from ingest.deliveries import REASON, Deliveries, Delivery, deliveries
 from ingest.drop import drop_all, drop_lock
 from ingest.event_batch import HEADER
 from ingest.file_source import FileSource, Sent
@@ -350,6 +350,20 @@ def test_a_bomb_takes_no_more_disk_than_its_file(store: Settings, bomb: bytes) -
     assert "it unpacks to more than 100 times its size" in refused(store)["a.csv.gz"]
     kept = sum(path.stat().st_size for path in (store.home / "ingest").rglob("*") if path.is_file())
     assert kept <= len(packed) + 65_536
+
+
+def test_files_are_kept_as_long_as_the_setting_says(store: Settings) -> None:
+    for name, content in (("a.csv", rows(1)), ("b.csv", rows(1, 1)), ("bad.csv", b"\0")):
+        put(store, name, content)
+    source(store).run(once=True)
+    for file in Archive(store.archive_path).files():
+        os.utime(file.path, (1000.0, 1000.0))
+    source(store).run(once=True)
+    assert (archived(store), list(refused(store))) == (["a.csv", "b.csv"], ["bad.csv"])
+    source(store.model_copy(update={"file_retention_days": 1})).run(once=True)
+    assert (archived(store), list(refused(store))) == (["b.csv"], ["bad.csv"]), "that was refused just now"
+    Deliveries(state_folder(store)).remove_before(time.time() + 1)
+    assert not refused(store)
 
 
 def test_names_that_are_as_long_as_may_be_stop_nothing(store: Settings) -> None:

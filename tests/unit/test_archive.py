@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -142,3 +145,54 @@ def test_the_note_of_names_is_a_line_of_json_a_file(archive: Archive, tmp_path: 
     take(archive, tmp_path, ["a\nb.csv"])
     (line,) = (archive.folder / "sourceso" / NAMES).read_text().splitlines()
     assert json.loads(line) == {"file": "00000001.csv.gz", "name": "a\nb.csv"}
+
+
+def aged(archive: Archive, numbers: range) -> None:
+    for number in numbers:
+        os.utime(archive.folder / "sourceso" / f"{number:08}.csv.gz", (1000.0 + number, 1000.0 + number))
+
+
+def test_old_files_go_and_numbers_go_on(archive: Archive, tmp_path: Path) -> None:
+    take(archive, tmp_path, [f"{letter}.csv" for letter in "abcdef"])
+    aged(archive, range(1, 7))
+    archive.remove_before(1001.0, SOURCE)
+    assert len(archive.files()) == 6
+    archive.remove_before(1004.5, SOURCE)
+    assert [file.name for file in archive.files()] == ["d.csv", "e.csv", "f.csv"]
+    place = archive.folder / "sourceso"
+    assert len(list(place.iterdir())) == 5 and len((place / NAMES).read_bytes().splitlines()) == 3
+    assert {path.stat().st_mode & 0o777 for path in place.iterdir()} == {0o600}
+    archive.remove_before(9999.0, SOURCE)
+    assert [file.name for file in archive.files()] == ["f.csv"]
+    assert Archive(archive.folder).newest(SOURCE) == 6
+    archive.take(delivered(tmp_path, 7, "g.csv"), SOURCE)
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", SUMS], cwd=place, check=True)
+    archive.remove_before(9999.0, "another source")
+
+
+@pytest.mark.parametrize("at", range(7))
+def test_killed_while_old_files_go_the_next_call_ends_it(
+    archive: Archive, tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(archive, tmp_path, [f"{letter}.csv" for letter in "abcdef"])
+    aged(archive, range(1, 7))
+    calls = iter(range(at))
+
+    def killed(real: Callable[..., object]) -> Callable[..., object]:
+        def call(*given: object, **named: object) -> object:
+            if next(calls, None) is None:
+                raise KeyboardInterrupt
+            return real(*given, **named)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("unlink", "replace"):
+            patch.setattr(os, name, killed(getattr(os, name)))
+        with suppress(KeyboardInterrupt):
+            archive.remove_before(1005.5, SOURCE)
+    archive.remove_before(1005.5, SOURCE)
+    assert [file.name for file in archive.files()] == ["e.csv", "f.csv"]
+    place = archive.folder / "sourceso"
+    assert sorted(path.name for path in place.glob("0*")) == ["00000005.csv.gz", "00000006.csv.gz"]
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", SUMS], cwd=place, check=True)
