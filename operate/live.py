@@ -63,11 +63,12 @@ def with_token(url: str, settings: Settings, shown_on: TextIO) -> str:
 
 def page_state(settings: Settings) -> dict[str, Any]:
     """What the page's server says of itself; empty when it does not answer."""
-    if url := page_url(settings):
-        asked = urllib.request.Request(f"{url}/state")
-        asked.add_unredirected_header("Authorization", f"Bearer {token_of(settings)}")
-        with suppress(OSError, ValueError), urllib.request.urlopen(asked, timeout=_ANSWER_S) as said:
-            return dict(json.load(said))
+    with suppress(OSError, ValueError):
+        if url := page_url(settings):
+            asked = urllib.request.Request(f"{url}/state")
+            asked.add_unredirected_header("Authorization", f"Bearer {token_of(settings)}")
+            with urllib.request.urlopen(asked, timeout=_ANSWER_S) as said:
+                return dict(json.load(said))
     return {}
 
 

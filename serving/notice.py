@@ -15,8 +15,8 @@ CHANNEL = "gold_changed"
 _MOST_WINDOWS, _MOST_PAYMENTS = 150, 200
 """PostgreSQL takes 8,000 bytes. The windows are short: a record whose key is none of its table does not get here."""
 
-_MOST_TOGETHER = 20_000
-"""Windows and payments of several notices."""
+MOST_TOGETHER = 2_000
+"""Windows and payments of several notices: to add one more costs little, however many come."""
 
 _MOST_MS = 4_102_444_800_000
 """The year 2100."""
@@ -88,8 +88,8 @@ def together(notices: Iterable[Notice]) -> Notice:
         windows = None if windows is None or each.windows is None else windows | each.windows
         paid += each.paid_at_ms
         stored_at_ms = max(stored_at_ms, each.stored_at_ms)
-    is_named = windows is not None and len(windows) <= _MOST_TOGETHER
-    return Notice(tables, windows if is_named else None, paid[-_MOST_TOGETHER:], stored_at_ms)
+    is_named = windows is not None and len(windows) <= MOST_TOGETHER
+    return Notice(tables, windows if is_named else None, paid[-MOST_TOGETHER:], stored_at_ms)
 
 
 def _time(text: str) -> datetime:

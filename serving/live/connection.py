@@ -68,7 +68,7 @@ def limits() -> dict[str, Any]:
     return {
         "http": Connection,
         "ws": "none",
-        "backlog": MOST_WAITING,
+        "backlog": MOST_WAITING // 4,
         "limit_concurrency": 2 * MOST_WAITING,
         "h11_max_incomplete_event_size": 16_384,
     }

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import logging
 import re
-import time
 import traceback
-from collections import OrderedDict
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psycopg
-from sse_starlette import EventSourceResponse
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
@@ -31,15 +26,12 @@ from serving.live.access import ALIVE, Access
 from serving.live.board import Board
 from serving.live.browser_json import to_json
 from serving.live.follow import QUESTION_S
+from serving.live.streams import Streams
 from serving.server import connect_reader, without_values
 
 log = logging.getLogger("lakehouse")
 
 PAGE = Path(__file__).with_name("page")
-MOST_BROWSERS = 100
-"""That have a stream. One more takes the place of the one that has had its stream longest, and that one comes back."""
-
-_PING_S = 10
 _QUESTIONS_AT_ONCE, _QUESTIONS_WAITING = 3, 20
 _PRODUCT_ID = re.compile(r"-?[0-9]{1,19}")
 _IDS = range(-(2**63), 2**63)
@@ -66,49 +58,6 @@ def build_of(folder: Path) -> str:
         if path.is_file():
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-BUILD = build_of(PAGE)
-
-
-class Streams:
-    """Who has a stream, in the order of coming."""
-
-    def __init__(self, board: Board) -> None:
-        self._board, self._readers = board, OrderedDict[object, None]()
-
-    def __len__(self) -> int:
-        return len(self._readers)
-
-    def open(self) -> Response:
-        """The answer that is a stream. Its place is taken now, before the answer begins."""
-        me = object()
-        self._readers[me] = None
-        if len(self._readers) > MOST_BROWSERS:
-            self._readers.popitem(last=False)
-            self._board.wake()
-        return _Stream(self, me)
-
-    def close(self, me: object) -> None:
-        self._readers.pop(me, None)
-
-    async def told(self, me: object) -> AsyncIterator[dict[str, str]]:
-        server = {"build": BUILD, "now_ms": round(time.time() * 1000)}
-        yield {"data": json.dumps({"server": server})}
-        async for panels in self._board.follow(lambda: me in self._readers):
-            yield {"data": panels}
-
-
-class _Stream(EventSourceResponse):
-    def __init__(self, streams: Streams, me: object) -> None:
-        super().__init__(streams.told(me), ping=_PING_S)
-        self._streams, self._me = streams, me
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._streams.close(self._me)
 
 
 class Questions:
@@ -138,7 +87,7 @@ def make_app(dsn: str, board: Board, hosts: list[str], token: str) -> ASGIApp:
     :param hosts: names by which browsers may call it, without ports: a page elsewhere whose name leads here is refused.
     :param token: of who may see it.
     """
-    streams, asked = Streams(board), Questions(dsn)
+    streams, asked = Streams(board, build_of(PAGE)), Questions(dsn)
 
     async def page(_request: Request) -> Response:
         return FileResponse(PAGE / "index.html")

@@ -29,7 +29,7 @@ from serving.rejected import MOST_ROWS, MOST_VALUE_BYTES
 from serving.state import read_state
 from tests.gold_rows import AT, customer, sale
 from tests.postgres_server import running_server
-from tests.services.pages import shop_in
+from tests.services.pages import page_server, shop_in
 from tests.services.sinks import serving, wait_for, wait_until_served
 
 CUSTOMER, SESSION = 424242424242, "canary-session"
@@ -172,8 +172,11 @@ async def _page_is_up_to_date(settings: Settings, topics: GoldTopics) -> None:
     ask(settings, "UPDATE gold.product_sales SET revenue = 2 WHERE key LIKE '20%|1' RETURNING 1")
     await until_it_shows("2.00")
     assert board.panel("freshness")["payments"] == 0 and board.panel("freshness")["stored_at_ms"] < 4_000_000_000_000
-    topics.publish(GOLD_PRODUCT_SALES, [sale(1, AT, "3.00", revision=2)])
+    # The sink is believed: when the payment was made is known from its notice alone.
+    row = sale(1, AT, "3.00", revision=2)
+    topics.publish(GOLD_PRODUCT_SALES, [row], {key_of(row, GOLD_PRODUCT_SALES): time.time_ns() // 1000})
     await until_it_shows("3.00")
+    assert board.panel("freshness")["payments"] == 1
     feed.cancel()
 
 
@@ -186,9 +189,13 @@ def test_no_log_has_a_customers_data(settings: Settings, tmp_path: Path, caplog:
         GoldTopics(own).publish(GOLD_CUSTOMER_VALUE, [customer(CUSTOMER, 1)])
         send_what_is_no_row(stranger)
         stranger.flush()
-        with serving(own):
+        with serving(own), page_server(own):
             wait_until_served(own)
             assert ask(own, "SELECT count(*) FROM sink.rejected") == [(stranger.sent,)]
+            ask(
+                own,
+                "UPDATE gold.customer_value SET orders = 1, revenue = 'NaN', last_purchase_at = 'infinity' RETURNING 1",
+            )
             # The server ends the connection, and then itself, while rows of the customer are on their way.
             ask(own, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
             GoldTopics(own).publish(GOLD_CUSTOMER_VALUE, [customer(CUSTOMER, 3)])
@@ -196,7 +203,14 @@ def test_no_log_has_a_customers_data(settings: Settings, tmp_path: Path, caplog:
             process.kill()
             process.wait()
             wait_for(lambda: read_state(own)["state"] == "waiting for PostgreSQL", "it does not say that it waits")
+            page_log = own.logs / "live.log"
+            wait_for(lambda: "cannot be read" in page_log.read_text(), "the page does not say that it waits")
         logged = server.output.read_text(encoding="utf-8", errors="replace")
-    said = [*(record.getMessage() for record in caplog.records), json.dumps(read_state(own)), logged]
+    said = [
+        *(record.getMessage() for record in caplog.records),
+        json.dumps(read_state(own)),
+        page_log.read_text(),
+        logged,
+    ]
     assert any("set aside" in each for each in said) and "terminating connection" in logged
-    assert [each for each in said if str(CUSTOMER) in each or SESSION in each] == []
+    assert [each for each in (*said, logged) if str(CUSTOMER) in each or SESSION in each] == []

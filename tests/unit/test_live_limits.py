@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from serving.live import connection, web
+from serving.live import connection, streams
 from tests.live_server import BEARER, Site, served
 
 SOON_S = 5.0
@@ -53,7 +53,7 @@ def test_silent_and_half_asked_connections_keep_nobody_out_and_are_closed() -> N
 def test_readers_that_do_not_read_keep_no_stream_from_others() -> None:
     async def scene() -> None:
         async with served() as site:
-            most = web.MOST_BROWSERS
+            most = streams.MOST_BROWSERS
             asleep = [await site.begin("/events") for _ in range(most + 60)]
             assert len(asleep) > most and await browsers(site) <= most
             await is_served_soon(site)
@@ -74,8 +74,8 @@ def test_readers_that_do_not_read_keep_no_stream_from_others() -> None:
 def test_at_once_no_more_streams_are_let_in_than_one_after_the_other() -> None:
     async def scene() -> None:
         async with served() as site:
-            await asyncio.gather(*(site.begin("/events") for _ in range(web.MOST_BROWSERS + 50)))
-            assert await browsers(site) <= web.MOST_BROWSERS
+            await asyncio.gather(*(site.begin("/events") for _ in range(streams.MOST_BROWSERS + 50)))
+            assert await browsers(site) <= streams.MOST_BROWSERS
 
     asyncio.run(scene())
 

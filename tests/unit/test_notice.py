@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lakehouse.tables import GOLD_PRODUCT_SALES, GOLD_PRODUCTS
 from serving.merge import Incoming
-from serving.notice import EVERYTHING, Notice, notice_text, read_notice, together
+from serving.notice import EVERYTHING, MOST_TOGETHER, Notice, notice_text, read_notice, together
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 SALES, PRODUCTS = GOLD_PRODUCT_SALES.name, GOLD_PRODUCTS.name
@@ -101,7 +101,7 @@ def test_very_many_notices_become_one_that_names_no_window() -> None:
         return Notice(frozenset(), windows, (number,) * 200, 0)
 
     whole = together(map(of, range(200)))
-    assert whole.windows is None and len(whole.paid_at_ms) == 20_000 and whole.paid_at_ms[-1] == 199
+    assert whole.windows is None and len(whole.paid_at_ms) == MOST_TOGETHER and whole.paid_at_ms[-1] == 199
 
 
 def test_several_notices_are_one() -> None:
