@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 
 from lakehouse.errors import LakehouseError
 from lakehouse.locks import writer_of
+from lakehouse.logs import bound
 from lakehouse.manifests import refuse_unfinished
 from lakehouse.session import spark_session
 from lakehouse.settings import Settings, load_settings
@@ -61,6 +62,7 @@ def in_session(
         threading.Thread(target=_stop_with_parent, args=(os.getppid(), stop), daemon=True).start()
     try:
         settings = load_settings()
+        bound(settings)
         if wait(settings, stop):
             with writer_of(layers, settings):
                 log.info("%s: starting Spark", name)

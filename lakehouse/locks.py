@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from lakehouse.errors import LockedError
 from lakehouse.session import is_local
 from lakehouse.settings import Settings
@@ -37,6 +39,21 @@ def hold(path: Path, what: str) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def holder_of(path: Path) -> int | None:
+    """The process that holds a lock; None: none does, whoever may have its number by now."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            holder = int(file.read())
+            # A program that starts at this moment would be refused the lock: it is not tried for a number of nobody.
+            if psutil.pid_exists(holder):
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return holder
+    except (FileNotFoundError, ValueError):
+        pass
+    return None
 
 
 @contextmanager

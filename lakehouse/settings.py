@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     file_retention_days: int = Field(
         0, ge=0, description="How long files are kept that were read or refused. 0: until somebody removes them."
     )
+    logs_mb: int = Field(256, ge=1, description="Most that the folder `logs` of the home may hold.")
     file_settle_s: float = Field(1.0, ge=0, description="A file that changed less than this ago is not read yet.")
     drop_interval_s: float = Field(60.0, ge=0, description="Time between two files of `lakehouse ingest drop`.")
     kafka_bootstrap: str = Field("", description="host:port of Kafka. Empty: the embedded broker of the home folder.")

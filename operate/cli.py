@@ -110,8 +110,6 @@ def _parser() -> argparse.ArgumentParser:
     sql.add_argument("--as-of", metavar="V_OR_TIME", help="a version, or a time such as 2026-01-31T12:00:00Z")
     add("audit", _audit, "Recount the promises from the tables and Kafka; exit code 1 when one is broken.", readable)
     add("live", _live, "Serve the live page alone; `up` and `demo` have it with them.")
-    history_server = add("thrift", _thrift, "Serve the tables, in all their versions, to JDBC clients on 127.0.0.1.")
-    history_server.add_argument("--port", type=int, default=0, help="of the server (a free one, then the same again)")
     _add_export(commands, common, readable)
     _add_quarantine(commands, common, readable)
     rebuild = add(
@@ -340,12 +338,6 @@ def _live(_given: argparse.Namespace, settings: Settings, _console: Console) -> 
     from operate.stack import known_store
 
     return live(known_store(settings), _on_stderr)
-
-
-def _thrift(given: argparse.Namespace, settings: Settings, _console: Console) -> int:
-    from operate.thrift import thrift
-
-    return thrift(settings, given.port, _on_stderr)
 
 
 def _audit(given: argparse.Namespace, settings: Settings, console: Console) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -104,6 +106,17 @@ def _as_time(text: str) -> int | datetime:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
+_TABLES_ONLY: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "memory_limit": "25%",
+}
+"""A query that somebody was given reads the tables, which we hand over, and nothing else of this machine or the
+network; what needs more memory is spilled.
+"""
+
 _MOVES = ("OPTIMIZE", "VACUUM START", "VACUUM END")
 
 
@@ -177,7 +190,7 @@ def query(
     :param frames: further Arrow tables, by name.
     :raises InputError: the SQL cannot be run. What its rows bring is met by `rows_of`.
     """
-    connection = duckdb.connect()
+    connection = duckdb.connect(config=_TABLES_ONLY | {"temp_directory": str(_spilled(settings))})
     connection.execute("SET TimeZone = 'UTC'")
     for layer in sorted({table.layer for table in TABLES}):
         connection.execute(f"CREATE SCHEMA {layer}")
@@ -188,12 +201,23 @@ def query(
         connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {source}")
     for name, frame in frames.items():
         connection.register(name, frame)
+    connection.execute("SET lock_configuration = true")
     try:
         return connection.sql(sql)
     except duckdb.Error as error:
         raise InputError(
             f"The query cannot be run: {error}", "DuckDB's SQL over the tables of `lakehouse tables`"
         ) from None
+
+
+def _spilled(settings: Settings) -> Path:
+    """Named as temporary folders of ours are: what a killed query has left there is removed (lakehouse.home)."""
+    place = settings.home / "tmp"
+    if settings.home.is_dir():
+        place.mkdir(exist_ok=True)
+    else:  # a lake that is elsewhere
+        place = Path(tempfile.gettempdir())
+    return place / str(os.getpid())
 
 
 def rows_of(relation: duckdb.DuckDBPyRelation) -> list[tuple[Any, ...]]:

@@ -99,10 +99,10 @@ def _memory(settings: Settings) -> Path:
 
 
 def _reader(settings: Settings) -> SecretStr:
-    """What is given; of the embedded server its role that reads, whose password stays in a file."""
+    """What is given; of the embedded server the page's role, whose password stays in a file."""
     server, given = PostgresServer(settings), settings.postgres_dsn.get_secret_value()
     if not settings.live_dsn.get_secret_value():
         with suppress(ServiceError):
             if not given or given == server.dsn:
-                return SecretStr(server.bi_dsn)
+                return SecretStr(server.page_dsn)
     return settings.live_dsn

@@ -6,11 +6,13 @@ import json
 import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
+from lakehouse.locks import holder_of
 from lakehouse.settings import Settings
 from lakehouse.whole_file import whole_file
 
@@ -71,15 +73,17 @@ def read_programs(settings: Settings) -> list[ProgramState]:
     ]
 
 
+def run_lock(settings: Settings) -> Path:
+    """Held by the process that runs things in this home."""
+    return settings.home / "run" / "up.lock"
+
+
 def supervisor_of(settings: Settings) -> psutil.Process | None:
     """The process that runs `up` or `demo` in this home; None: none does."""
-    try:
-        pid = int((settings.home / "run" / "up.lock").read_text(encoding="utf-8"))
-        process = psutil.Process(pid)
-        is_ours = any("lakehouse" in word for word in process.cmdline())
-        return process if is_ours and process.is_running() else None
-    except (FileNotFoundError, ValueError, psutil.Error):
-        return None
+    holder = holder_of(run_lock(settings))
+    with suppress(psutil.Error):
+        return psutil.Process(holder) if holder is not None else None
+    return None
 
 
 def run_since_s(settings: Settings) -> float | None:

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from lakehouse.errors import LakehouseError, LockedError, ServiceError, SettingError, TableError
 from lakehouse.home import temporary_folder
 from lakehouse.locks import hold
+from lakehouse.logs import bounded_logs
 from lakehouse.offsets import TopicIds, held_offsets
 from lakehouse.pulse import is_running, pulse_file, read_pulse
 from lakehouse.reading import Reading
@@ -25,6 +26,7 @@ from lakehouse.tables import BRONZE_EVENTS, SILVER_SESSIONS
 from operate import java, live
 from operate.java import COMPILE_QUICKLY
 from operate.lake import events_left, last_noted
+from operate.programs import run_lock
 from operate.ready import is_ready
 from operate.served import lag
 from operate.services.kafka import KafkaBroker
@@ -339,10 +341,10 @@ def only_run(settings: Settings, say: Say) -> Iterator[None]:
 
     :raises LockedError: another one is.
     """
-    with hold(settings.home / "run" / "up.lock", f"running in {settings.home}"):
+    with hold(run_lock(settings), f"running in {settings.home}"):
         for name in end_leftovers(settings):
             say(f"ended {name}, which an earlier run had left behind")
-        with temporary_folder(settings.home):
+        with temporary_folder(settings.home), bounded_logs(settings):
             yield
 
 

@@ -270,7 +270,9 @@ def _identity(pid: int) -> list[float]:
 
 
 def _spawn(program: Program) -> subprocess.Popen[bytes]:
-    return process.spawn(program.command, program.log, os.environ | program.environment)
+    # Of a program that is started again and again, Spark's log is one too.
+    spark_log = {"SPARK_LOG_FILE": str(program.log.with_name(f"spark-{program.log.stem}.log"))}
+    return process.spawn(program.command, program.log, os.environ | spark_log | program.environment)
 
 
 def _end(

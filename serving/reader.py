@@ -17,6 +17,16 @@ log = logging.getLogger("lakehouse")
 
 BI = "bi"
 _ROLE = sql.Identifier(BI)
+_MOST_CONNECTIONS = 15
+_LIMITS = {
+    "statement_timeout": "5min",
+    "idle_in_transaction_session_timeout": "10min",
+    "lock_timeout": "30s",
+    "temp_file_limit": "2GB",
+}
+"""Of the role. The number of its connections and the room for its sorts hold whatever it says, for a superuser sets
+them; the times are what a session begins with.
+"""
 _OURS = "Reads the storefront lakehouse. Made by it."
 """The role's comment. A role of that name which somebody else has made keeps its password and its settings."""
 
@@ -37,6 +47,21 @@ def make_reader(connection: Connection[Any], password: str) -> None:
         with connection.transaction():
             connection.execute(statement.format(_ROLE, sql.Literal(_scrambled(connection, password))))
             connection.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(_ROLE, sql.Literal(_OURS)))
+
+
+def limit_reader(connection: Connection[Any]) -> None:
+    """What the role may take of the server, where that has no limit yet; as far as the rights of who connects go."""
+    unlimited = "SELECT FROM pg_roles WHERE rolname = %s AND rolconnlimit = -1"
+    if connection.execute(unlimited, [BI]).fetchone() is None:
+        return
+    connection.execute(sql.SQL(f"ALTER ROLE {{}} CONNECTION LIMIT {_MOST_CONNECTIONS}").format(_ROLE))
+    for name, value in _LIMITS.items():
+        limit = sql.SQL("ALTER ROLE {} SET {} = {}").format(_ROLE, sql.Identifier(name), sql.Literal(value))
+        try:
+            with connection.transaction():
+                connection.execute(limit)
+        except psycopg.errors.InsufficientPrivilege:
+            log.warning("sink: %s of the role %s is for an administrator to set: docs/serving.md", name, BI)
 
 
 def let_read(connection: Connection[Any], schemas: Iterable[str], relations: Iterable[str]) -> None:
@@ -69,6 +94,7 @@ def set_up_reader(connection: Connection[Any], password: str, search_path: Itera
     )
     try:
         connection.execute(path)
+        limit_reader(connection)
         if password and not _accepts(connection, password):
             statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
             connection.execute(statement.format(_ROLE, sql.Literal(_scrambled(connection, password))))

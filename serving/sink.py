@@ -91,6 +91,7 @@ class Sink:
                 if (known.fetchone() or ("",))[0] == topic_id:
                     continue
                 log.warning("sink: the topic %s was made anew; its table is filled again from its beginning", topic)
+                connection.execute("SET LOCAL lock_timeout = '5s'")  # someone may be reading it for long
                 connection.execute(sql.SQL("TRUNCATE {}").format(identifier(self._tables[topic])))
                 for kept in ("offsets", "withdrawn", "rejected"):
                     table = sql.Identifier("sink", kept)
@@ -260,7 +261,8 @@ def _tell(connection: psycopg.Connection[Any], records: dict[str, list[Incoming]
     """In the batch's transaction: who listens is told when, and only if, it is stored."""
     if records:
         text = notice_text(records, round(time.time() * 1000))
-        connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, text])
+        # Whoever fills the queue, and anybody may, holds up notices and not rows: who listens also looks by itself.
+        connection.execute("SELECT pg_notify(%s, %s) WHERE pg_notification_queue_usage() < 0.5", [CHANNEL, text])
 
 
 def _who(error: Exception) -> str:

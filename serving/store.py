@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, LiteralString
 
+import psycopg
 from psycopg import Connection, sql
 from pyspark.sql.types import (
     ArrayType,
@@ -33,7 +34,8 @@ VIEWS_SCHEMA = "storefront"
 _VIEWS = Path(__file__).with_name("views.sql").read_text(encoding="utf-8")
 VIEWS = tuple(re.findall(rf"CREATE OR REPLACE VIEW ({VIEWS_SCHEMA}\.\w+)", _VIEWS))
 
-_LAYOUT_LOCK = 7_305_214_901
+_LOCK_S = 5
+"""A lock that somebody's reading holds up is asked for again, and the wait is said."""
 
 _KINDS: Mapping[type[DataType], LiteralString] = {
     LongType: "bigint",
@@ -112,9 +114,11 @@ def prepare_store(connection: Connection[Any], bi_password: str) -> None:
     layout = hashlib.sha256(_VIEWS.encode())
     for table in PUBLISHED:
         layout.update(f"{table.name} {columns_of(table).as_string()} {_INDEXES[table.name]}".encode())
+    _keep_books(connection)
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LAYOUT_LOCK])
-        connection.execute(_BOOKKEEPING)
+        connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_S}s'")
+        # Of all roles but the owner nobody can take this one. Readers of the table do not wait for it.
+        connection.execute("LOCK TABLE sink.layout IN EXCLUSIVE MODE")
         found = connection.execute("SELECT digest FROM sink.layout").fetchone()
         if found != (layout.hexdigest(),):
             if found:
@@ -128,6 +132,15 @@ def prepare_store(connection: Connection[Any], bi_password: str) -> None:
             make_reader(connection, bi_password)
         let_read(connection, ("gold", "silver", VIEWS_SCHEMA), (*(table.name for table in PUBLISHED), *VIEWS))
     set_up_reader(connection, bi_password, (VIEWS_SCHEMA, "gold"))
+
+
+def _keep_books(connection: Connection[Any]) -> None:
+    try:
+        with connection.transaction():
+            connection.execute(_BOOKKEEPING)
+    except (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateObject, psycopg.errors.DuplicateTable):
+        with connection.transaction():  # another instance made them in this moment
+            connection.execute(_BOOKKEEPING)
 
 
 def _leave_public(connection: Connection[Any]) -> None:

@@ -103,7 +103,7 @@ _IN_ONE_WORKER = {
     ),
     "spark": (
         *("tests/spark/", "tests/flow/"),
-        *(f"{_SERVICES}{name}.py" for name in ("rebuild_readers", "thrift", "topic_lives")),
+        *(f"{_SERVICES}{name}.py" for name in ("rebuild_readers", "topic_lives")),
     ),
     "secure_kafka": tuple(f"{_SERVICES}{name}.py" for name in ("connect", "secure_kafka")),
     "schema_registry": tuple(f"{_SERVICES}{name}.py" for name in ("avro", "registry")),

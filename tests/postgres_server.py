@@ -41,7 +41,7 @@ def running(server: PostgresServer) -> Iterator[tuple[PostgresServer, subprocess
 
 def database_in(server: PostgresServer, name: str) -> str:
     """Makes an empty database. Out: how its owner connects."""
-    with psycopg.connect(server.dsn, autocommit=True) as connection:
+    with psycopg.connect(server.superuser_dsn("postgres"), autocommit=True) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}"')
-        connection.execute(f'CREATE DATABASE "{name}"')
+    server.make_database(name)
     return server.dsn.replace("dbname=lakehouse", f"dbname={name}")

@@ -20,4 +20,11 @@ CREATE DATABASE mlflow_users OWNER mlflow;
 REVOKE CONNECT ON DATABASE storefront, registry, mlflow, mlflow_users FROM PUBLIC;
 GRANT CONNECT ON DATABASE storefront TO bi;
 ALTER ROLE bi IN DATABASE storefront SET search_path = storefront, gold;
+-- As in the embedded server (docs/decisions/0039-postgresql-roles-and-account.md).
+ALTER ROLE bi CONNECTION LIMIT 15;
+ALTER ROLE bi SET statement_timeout = '5min';
+ALTER ROLE bi SET idle_in_transaction_session_timeout = '10min';
+ALTER ROLE bi SET lock_timeout = '30s';
+ALTER ROLE bi SET temp_file_limit = '2GB';
+ALTER ROLE bi SET log_min_messages = 'fatal';
 END

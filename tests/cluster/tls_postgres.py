@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -14,6 +15,8 @@ from operate.services.ports import LOOPBACK
 from operate.services.postgres import PostgresServer
 from tests.services.certificates import Authority
 
+_PEM, _HBA = "tls.pem", "tls_hba.conf"
+
 
 class TlsPostgres(PostgresServer):
     """On 127.0.0.1. In the home of the settings."""
@@ -21,12 +24,22 @@ class TlsPostgres(PostgresServer):
     def __init__(self, settings: Settings) -> None:
         folder = settings.home / "tls"
         super().__init__(settings, _unpacked(folder / "programs") / "bin")
-        self._authority, self._hba = Authority(folder), folder / "pg_hba.conf"
+        self._authority = Authority(folder)
         self._pem = self._authority.issue("postgres")
-        self._hba.write_text(f"hostssl all all {LOOPBACK}/32 scram-sha-256\n", encoding="utf-8")
+
+    def prepare(self) -> list[str]:
+        """What the server reads is in its data: where we are root, it runs as another account."""
+        notes, owner = super().prepare(), self.data.stat()
+        logins = f"hostssl all all {LOOPBACK}/32 scram-sha-256\n"
+        for name, text in {_PEM: self._pem.read_text(encoding="utf-8"), _HBA: logins}.items():
+            file = self.data / name
+            file.touch(0o600)
+            os.chown(file, owner.st_uid, owner.st_gid)
+            file.write_text(text, encoding="utf-8")
+        return notes
 
     def command(self) -> list[str]:
-        options = {"ssl": "on", "ssl_cert_file": self._pem, "ssl_key_file": self._pem, "hba_file": self._hba}
+        options = {"ssl": "on", "ssl_cert_file": _PEM, "ssl_key_file": _PEM, "hba_file": _HBA}
         return [*super().command(), *(word for name, value in options.items() for word in ("-c", f"{name}={value}"))]
 
     def tls_dsn(self) -> str:

@@ -48,17 +48,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]
 @pytest.fixture
 def theirs(server: PostgresServer) -> Iterator[psycopg.Connection[Any]]:
     """The superuser of a server on which nobody has heard of us: its databases and roles are made anew."""
-    with psycopg.connect(server.dsn, autocommit=True) as connection:
+    with psycopg.connect(server.superuser_dsn("postgres"), autocommit=True) as connection:
+        for role in ("live", "bi"):
+            drop(connection, role)
         yield connection
         for name in ("served", "shop"):
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
         for role in ("bi", "shop", "storefront", LOGIN):
-            if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone():
-                connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role)))
+            drop(connection, role)
+
+
+def drop(superuser: psycopg.Connection[Any], role: str) -> None:
+    if superuser.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone():
+        superuser.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role)))
 
 
 def as_superuser(server: PostgresServer, database: str) -> psycopg.Connection[Any]:
-    return psycopg.connect(server.dsn, dbname=database, autocommit=True)
+    return psycopg.connect(server.superuser_dsn(database), autocommit=True)
 
 
 def prepared(theirs: psycopg.Connection[Any], login: str = "storefront", options: str = "") -> str:
@@ -68,7 +74,7 @@ def prepared(theirs: psycopg.Connection[Any], login: str = "storefront", options
     theirs.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE PASSWORD 'lake'").format(role))
     theirs.execute(sql.SQL("CREATE DATABASE served {}").format(sql.SQL(options)))  # type: ignore[arg-type]
     theirs.execute(sql.SQL("GRANT CREATE, CONNECT, TEMPORARY ON DATABASE served TO {}").format(role))
-    return make_conninfo(theirs.info.dsn, dbname="served", user=login, password="lake")
+    return make_conninfo(host=theirs.info.host, port=theirs.info.port, dbname="served", user=login, password="lake")
 
 
 def settings_of(dsn: str, bi_password: str = "b1") -> Settings:

@@ -16,8 +16,9 @@ from rich.console import Console
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
 from lakehouse.tables import BRONZE_EVENTS
+from operate import lake
 from operate.cli import main
-from operate.lake import open_table
+from operate.lake import open_table, query
 from operate.show import tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,3 +79,45 @@ def test_a_query_that_stops_before_its_files_are_read_ends_the_program_cleanly(t
     environment = os.environ | {"LAKEHOUSE_HOME": str(settings.home)}
     asked = [subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE) for _ in range(4)]
     assert [(each.communicate()[1], each.returncode) for each in asked] == [(b"", 0)] * 4
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "COPY (SELECT 1) TO '{folder}/new'",
+        "SELECT * FROM read_text('{folder}/theirs')",
+        "SELECT * FROM read_csv('{folder}/theirs')",
+        "SELECT * FROM '{folder}/theirs.csv'",
+        "SELECT * FROM glob('{folder}/*')",
+        "ATTACH '{folder}/new'",
+        "EXPORT DATABASE '{folder}/new'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SET enable_external_access = true",
+        "SET memory_limit = '100GB'",
+        "SET temp_directory = '{folder}/new'",
+        "SELECT 1; SET lock_configuration = false; COPY (SELECT 1) TO '{folder}/new'",
+        "CREATE PERSISTENT SECRET s (TYPE s3)",
+    ],
+)
+def test_a_query_reaches_the_tables_and_nothing_else(
+    sql: str, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    for name in ("theirs", "theirs.csv"):
+        (folder / name).write_text("a\n1\n")
+    assert main(["sql", sql.format(folder=folder), "--home", str(settings.home)]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    assert {path.name for path in folder.iterdir()} == {"theirs", "theirs.csv"}
+
+
+def test_what_does_not_fit_into_memory_is_spilled_in_the_home(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.home.mkdir()
+    monkeypatch.setitem(lake._TABLES_ONLY, "memory_limit", "64MB")
+    monkeypatch.setitem(lake._TABLES_ONLY, "threads", "1")
+    texts = "SELECT md5(i::VARCHAR) || md5((i + 1)::VARCHAR) AS text FROM range(1500000) AS numbers(i)"
+    assert query(f"SELECT count(*) FROM ({texts} ORDER BY text OFFSET 1)", settings).fetchall() == [(1_499_999,)]
+    assert not (tmp_path / ".tmp").exists()
