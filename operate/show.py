@@ -12,6 +12,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table as Grid
 
+from lakehouse.conninfo import without_login
 from lakehouse.errors import ServiceError, TableError
 from lakehouse.offsets import held_offsets
 from lakehouse.pulse import is_running, read_pulse
@@ -109,8 +110,10 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
     if live.page_url(settings):
         state["live_page"] = live.page_url(settings) if live.is_answering(settings) else "not running"
     server = MlflowServer(settings)
-    if settings.mlflow_tracking_uri or server.url:
-        state["mlflow"] = settings.mlflow_tracking_uri or (server.url if server.is_ready() else "not running")
+    if settings.mlflow_tracking_uri:
+        state["mlflow"] = without_login(settings.mlflow_tracking_uri)
+    elif server.url:
+        state["mlflow"] = server.url if server.is_ready() else "not running"
     scores = score_state.read_scores(settings)
     if scores:
         state["scoring"] = "running" if psutil.pid_exists(scores["pid"]) else "not running"

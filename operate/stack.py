@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from lakehouse.conninfo import without_login
 from lakehouse.errors import LakehouseError, LockedError, ServiceError, SettingError, TableError
 from lakehouse.locks import hold
 from lakehouse.offsets import TopicIds, held_offsets
@@ -170,7 +171,7 @@ class Stack:
     def mlflow(self) -> list[str]:
         """Out: where MLflow is, as a line; none without one. It is not waited for: it takes its time to start."""
         if self.settings.mlflow_tracking_uri:
-            return [f"MLflow: {self.settings.mlflow_tracking_uri}"]
+            return [f"MLflow: {without_login(self.settings.mlflow_tracking_uri)}"]
         return [f"MLflow: {MlflowServer(self.settings).url}"] if self.supervisor.is_started(MLFLOW) else []
 
     def live_page(self) -> list[str]:
