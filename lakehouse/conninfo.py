@@ -1,6 +1,8 @@
-"""Connection strings of PostgreSQL, looked at before libpq does."""
+"""Where others' servers are: connection strings looked at before libpq does, addresses without their login."""
 
 from __future__ import annotations
+
+import re
 
 
 def is_conninfo(dsn: str) -> bool:
@@ -17,3 +19,8 @@ def is_conninfo(dsn: str) -> bool:
     place = f"{parts.get('host', '')}{parts.get('dbname', '')}".removeprefix("@")  # at first: an abstract socket
     ports = str(parts.get("port") or 0).split(",")
     return "\0" not in dsn and "@" not in place and all(not port or port.isdecimal() for port in ports)
+
+
+def without_login(address: str) -> str:
+    """A URL as it may be shown: without user and password."""
+    return re.sub(r"(?<=://)[^/?#]*@", "", address)

@@ -60,7 +60,9 @@ def chosen_run(runs: Runs, model: str) -> Run:
     versions = [champion] if champion else runs.client.search_model_versions(f"name = '{model}'")
     if not versions:
         raise InputError(
-            f"There is no run of {model} in {runs.uri}.", "a model that was trained", "`lakehouse ml train`"
+            f"There is no run of {model} in {runs.named}.",
+            "a model that was trained",
+            "`lakehouse ml train`",
         )
     return runs.client.get_run(max(versions, key=lambda version: int(version.version)).run_id)
 

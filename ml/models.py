@@ -47,7 +47,7 @@ def run_of(runs: Runs, run_id: str) -> tuple[str, Run]:
     try:
         run = runs.client.get_run(run_id)
     except MlflowException:
-        raise InputError(f"There is no run {run_id} in {runs.uri}.", "a run_id as MLflow shows it") from None
+        raise InputError(f"There is no run {run_id} in {runs.named}.", "a run_id as MLflow shows it") from None
     name = runs.client.get_experiment(run.info.experiment_id).name
     if name not in MODELS:
         raise InputError(f"Run {run_id} is of {name}.", f"a run of {' or '.join(MODELS)}")

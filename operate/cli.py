@@ -95,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     init_env.add_argument("path", type=Path, nargs="?", default=Path(".env"), metavar="PATH", help="a new file (.env)")
     topics = add("topics", _topics, "Make the topics that are missing in Kafka, and say how the others differ.")
     topics.add_argument(
+        "--connect-user",
+        default="",
+        metavar="NAME",
+        help="let this user, Kafka Connect's, write events and use what is its own; for a Kafka with an authorizer",
+    )
+    topics.add_argument(
         "--accept",
         metavar="REASON",
         help="go on though Kafka has lost what bronze would read next, or has a topic anew; bronze keeps the reason",
@@ -292,7 +298,7 @@ def _topics(given: argparse.Namespace, settings: Settings, console: Console) -> 
     from operate.stack import known_kafka, services_at_hand
 
     if given.accept is None:
-        for line in ensure_topics(known_kafka(settings)):
+        for line in ensure_topics(known_kafka(settings), connect_user=given.connect_user):
             console.print(line, highlight=False, soft_wrap=True)
         return 0
 

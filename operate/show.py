@@ -13,6 +13,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table as Grid
 
+from lakehouse.conninfo import without_login
 from lakehouse.errors import ServiceError, TableError
 from lakehouse.offsets import held_offsets
 from lakehouse.pulse import is_running, read_pulse
@@ -111,9 +112,11 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
         address = live.page_url(settings) if as_json else live.page_address(settings, sys.stdout)
         state["live_page"] = address if live.is_answering(settings) else "not running"
     server = MlflowServer(settings)
-    if settings.mlflow_tracking_uri or server.url:
+    if settings.mlflow_tracking_uri:
+        state["mlflow"] = without_login(settings.mlflow_tracking_uri)
+    elif server.url:
         address = server.url if as_json else live.with_token(server.url, settings, sys.stdout)
-        state["mlflow"] = settings.mlflow_tracking_uri or (address if server.is_ready() else "not running")
+        state["mlflow"] = address if server.is_ready() else "not running"
     scores = score_state.read_scores(settings)
     if scores:
         state["scoring"] = "running" if psutil.pid_exists(scores["pid"]) else "not running"

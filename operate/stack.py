@@ -13,6 +13,7 @@ from functools import partial
 
 from pydantic import SecretStr
 
+from lakehouse.conninfo import without_login
 from lakehouse.errors import LakehouseError, LockedError, ServiceError, SettingError, TableError
 from lakehouse.home import temporary_folder
 from lakehouse.locks import hold
@@ -176,7 +177,7 @@ class Stack:
     def mlflow(self) -> list[str]:
         """Out: where MLflow is, as a line; none without one. It is not waited for: it takes its time to start."""
         if self.settings.mlflow_tracking_uri:
-            return [f"MLflow: {self.settings.mlflow_tracking_uri}"]
+            return [f"MLflow: {without_login(self.settings.mlflow_tracking_uri)}"]
         if not self.supervisor.is_started(MLFLOW):
             return []
         return [f"MLflow: {live.with_token(MlflowServer(self.settings).url, self.settings, sys.stdout)}"]

@@ -37,7 +37,7 @@ def texts(value: Any) -> Iterator[str]:
 class Service:
     """:param command: empty where it is the image's own.
     :param check: the command line that says whether it is well; empty where there is none.
-    :param folders: source by target: a path below `.`, or the name of a volume.
+    :param folders: source by target: a path below `.`, or the name of a volume; without those that have no name.
     """
 
     name: str
@@ -66,7 +66,7 @@ def service(name: str, values: Mapping[str, str], compose: Mapping[str, Any] | N
         [filled(word) for word in found.get("command", [])],
         {key: filled(value) for key, value in found.get("environment", {}).items()},
         test[1:],
-        {mount[1]: mount[0] for mount in mounts},
+        {mount[1]: mount[0] for mount in mounts if mount[1:]},
     )
 
 

@@ -19,6 +19,10 @@ from tests.compose import ROOT, VARIABLE, texts
 PUBLISHED = {"page", "mlflow", "spark-master"}
 """The live page, and pages of programs. Nothing else is reached from outside."""
 
+WRITES_ANYWHERE = {"registry"}
+"""Nobody here knows where else than in /tmp their images write."""
+
+_ON_LOOPBACK = {"${env:KAFKA_LOCAL}", "${env:KAFKA_CONTROLLER}"}
 _IMAGE = re.compile(r"[\w./-]+:[\w.-]*\d[\w.-]*")
 _PORT = re.compile(r"127\.0\.0\.1:\$\{STOREFRONT_\w+_PORT:\?[^}]+\}:\d+")
 _SECRET = re.compile(r"password|secret|token|login|_key", re.IGNORECASE)
@@ -37,9 +41,9 @@ def faults(compose: Node, known: set[str]) -> list[str]:
     broken_schema = list(_schema(compose))
     if broken_schema:  # what follows would stumble over it
         return broken_schema
-    found = [*_variables(compose, known), *_volumes(compose)]
+    found = [*_variables(compose, known), *_volumes(compose), *_networks(compose), *_kafka()]
     for name, node in compose["services"].items():
-        rules = (_image, _ports, _runs, _rights, _waits, _secrets, _settings, _command)
+        rules = (_image, _ports, _runs, _rights, _bounds, _waits, _secrets, _settings, _command, _reaches, _spark)
         found += [f"{name}: {fault}" for rule in rules for fault in rule(name, node, compose)]
     return found
 
@@ -64,7 +68,9 @@ def _volumes(compose: Node) -> Iterator[str]:
     used = set()
     for name, node in compose["services"].items():
         for volume in node.get("volumes", []):
-            source, _, mode = (str(volume) + ":").split(":")[:3]
+            source, target, mode = (str(volume) + "::").split(":")[:3]
+            if source.startswith("/") and not target:
+                continue  # one without a name, for what may be lost
             if source.startswith("./deploy/"):
                 if mode != "ro" or not (ROOT / source).exists():
                     yield f"{name}: {volume} is not there, or not mounted read-only"
@@ -126,6 +132,88 @@ def _rights(_name: str, node: Node, _compose: Node) -> Iterator[str]:
         yield "may gain rights"
 
 
+def _bounds(name: str, node: Node, _compose: Node) -> Iterator[str]:
+    """What a service that was taken over, or has gone mad, can fill or change."""
+    if not node.get("read_only") and name not in WRITES_ANYWHERE:
+        yield "may change its image's files"
+    if not any(str(each).startswith("/tmp:") and "size=" in str(each) for each in node.get("tmpfs", [])):
+        yield "has no bounded /tmp of its own"
+    if not node.get("pids_limit"):
+        yield "has no limit of processes"
+    logging = node.get("logging", {}).get("options", {})
+    if not {"max-size", "max-file"} <= logging.keys():
+        yield "has a log without a bound"
+
+
+def _networks(compose: Node) -> Iterator[str]:
+    """Nothing leads out of a network that no service is published from."""
+    for network, how in compose.get("networks", {}).items():
+        members = [node for node in compose["services"].values() if network in node.get("networks", [])]
+        is_published = any(node.get("ports") for node in members)
+        if not is_published and not (how or {}).get("internal"):
+            yield f"networks: {network} leads outside, and nothing in it is published"
+
+
+def _reaches(name: str, node: Node, compose: Node) -> Iterator[str]:
+    """Each service shares a network with those that it names, and with nobody for nothing."""
+    networks = node.get("networks", [])
+    if not networks:
+        yield "is in the network that all share"
+        return
+    services = compose["services"]
+    mine = {other for other in services if other != name and _names(node, other)}
+    named_by = {other for other, each in services.items() if other != name and _names(each, name)}
+    shared = {other: set(networks) & set(services[other].get("networks", [])) for other in mine | named_by}
+    yield from (f"cannot reach {other}: they share no network" for other in sorted(mine) if not shared[other])
+    for network in networks:
+        if {network} not in shared.values():  # whoever is met there is met in another one too
+            yield f"is in the network {network} for nothing"
+
+
+def _names(node: Node, other: str) -> bool:
+    """Does a service say the other's name where a host is meant?"""
+    environment = node.get("environment", {})
+    if any(key.endswith("HOST") and value == other for key, value in environment.items()):
+        return True
+    host = re.compile(rf"(?<=[^/]//){other}\b|(?<=host=){other}\b|(?<![\w./-]){other}(?=:\d)")
+    return any(host.search(text) for text in texts([node.get("command", []), node.get("healthcheck", {}), environment]))
+
+
+def _spark(_name: str, node: Node, _compose: Node) -> Iterator[str]:
+    """A driver and its executors meet at one address: that of a machine with several is any of them."""
+    words = [str(word) for word in node.get("command", [])]
+    if words[:1] not in (["spark-submit"], ["spark-class"]):
+        return
+    if len(node.get("networks", [])) > 1:
+        yield "speaks to Spark from several networks"
+    options = str(node.get("environment", {}).get("SPARK_DAEMON_JAVA_OPTS", ""))
+    files = [words[at + 1] for at, word in enumerate(words[:-1]) if word == "--properties-file"]
+    told = options + "".join((ROOT / file).read_text(encoding="utf-8") for file in files if (ROOT / file).is_file())
+    if not re.search(r"spark\.network\.crypto\.enabled[= ]+true", told):
+        yield "speaks to Spark without encryption"
+
+
+def _kafka() -> Iterator[str]:
+    text = (ROOT / "deploy" / "kafka" / "server.properties").read_text(encoding="utf-8")
+    told = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    return kafka_faults(told)
+
+
+def kafka_faults(properties: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with who may do what in the broker."""
+    if not properties.get("authorizer.class.name"):
+        yield "kafka: everybody who logs in may do everything"
+    if properties.get("allow.everyone.if.no.acl.found", "false") != "false":
+        yield "kafka: what has no rule is allowed"
+    if properties.get("super.users") != "User:lakehouse;User:ANONYMOUS":
+        yield "kafka: others than the lakehouse may do everything"
+    listeners = dict(each.split("://") for each in properties.get("listeners", "").split(","))
+    protocols = dict(each.split(":") for each in properties.get("listener.security.protocol.map", "").split(","))
+    for listener, place in listeners.items():
+        if not protocols.get(listener, "").startswith("SASL") and place not in _ON_LOOPBACK:
+            yield f"kafka: {listener} wants no login, and ANONYMOUS may do everything"
+
+
 def _waits(_name: str, node: Node, compose: Node) -> Iterator[str]:
     for other, how in node.get("depends_on", {}).items():
         awaited = compose["services"].get(other, {})
@@ -175,7 +263,8 @@ def _command(name: str, node: Node, _compose: Node) -> Iterator[str]:
         case ["mlflow", "server", *_] | []:
             pass
         case [program, *_]:
-            mounted = {str(volume).split(":")[1]: str(volume).split(":")[0] for volume in node.get("volumes", [])}
+            mounts = [str(volume).split(":") for volume in node.get("volumes", [])]
+            mounted = {mount[1]: mount[0] for mount in mounts if mount[1:]}
             for target, source in mounted.items():
                 program = re.sub(f"^{target}/", f"{source}/", program)
             if not (ROOT / program).is_file():

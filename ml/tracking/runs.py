@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from lakehouse.conninfo import without_login
 from lakehouse.errors import LakehouseError, ServiceError
 from lakehouse.settings import Settings
 from ml.tracking.moved_store import follow_the_move
@@ -65,6 +66,7 @@ class Runs:
         for chatty in ("mlflow", "alembic"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
         self._settings, self.uri = settings, settings.mlflow_uri
+        self.named = without_login(self.uri)
         settings.mlflow_folder.mkdir(parents=True, exist_ok=True)
         if not settings.mlflow_tracking_uri:
             follow_the_move(settings.mlflow_folder)
@@ -82,7 +84,9 @@ class Runs:
             experiment = self._experiment(model)
         except (MlflowException, OSError) as error:
             raise ServiceError(
-                f"MLflow at {self.uri} does not answer: {error}", "", "start it, or see LAKEHOUSE_MLFLOW_TRACKING_URI"
+                f"MLflow at {self.named} does not answer: {error}",
+                "",
+                "start it, or see LAKEHOUSE_MLFLOW_TRACKING_URI",
             ) from error
         with mlflow.start_run(experiment_id=experiment, run_name=name) as active:
             try:

@@ -14,6 +14,7 @@ from lakehouse.errors import ServiceError
 from lakehouse.kafka_access import for_kafka_python, what_may_be_wrong
 from lakehouse.settings import Settings
 from lakehouse.tables import PUBLISHED
+from operate.services.connect_rights import grant_connect
 from operate.services.kafka_properties import DAY_MS, MAX_BATCH_BYTES, retention_ms, segment_ms
 
 _NOT_STAMPED = ": not the broker but its producers say when a record came, so the time when bronze has it is taken"
@@ -46,13 +47,17 @@ def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
     return events_topics | {table.topic(settings): dict(gold) for table in PUBLISHED}
 
 
-def ensure_topics(settings: Settings, timeout_s: float = 15) -> list[str]:
+def ensure_topics(settings: Settings, timeout_s: float = 15, connect_user: str = "") -> list[str]:
     """Make the topics that are missing. A topic that is there is left as it is. Returns what differs, a line each.
 
+    :param connect_user: gets what Kafka Connect needs, and no more.
     :raises ServiceError: no broker there, or it refuses.
     """
     with _admin(settings, timeout_s) as admin:
-        return _ensure(admin, settings)
+        differences = _ensure(admin, settings)
+        if connect_user:
+            grant_connect(admin, connect_user, settings)
+        return differences
 
 
 def topic_differences(settings: Settings, timeout_s: float = 5) -> list[str]:

@@ -52,7 +52,10 @@ class SparkCluster:
             "_SPARK_AUTH_SECRET": secret,
             # A driver insists on the property, and then takes what the variable has.
             "SPARK_SUBMIT_OPTS": "-Dspark.authenticate=true -Dspark.authenticate.secret=_SPARK_AUTH_SECRET",
-            "SPARK_DAEMON_JAVA_OPTS": "-Dspark.authenticate=true -Dspark.master.rest.enabled=false",
+            "SPARK_DAEMON_JAVA_OPTS": (
+                "-Dspark.authenticate=true -Dspark.master.rest.enabled=false"
+                " -Dspark.network.crypto.enabled=true -Dspark.network.crypto.authEngineVersion=2"
+            ),
             "JAVA_TOOL_OPTIONS": f"{COMPILE_QUICKLY} {INTERPRET_ROWS}",
         }
         self.processes: dict[int, subprocess.Popen[bytes]] = {}

@@ -16,10 +16,13 @@ import pytest
 from rich.console import Console
 
 from lakehouse.errors import InputError
+from lakehouse.settings import Settings
+from lakehouse.tables import PUBLISHED
 from operate import rounds, stack
 from operate.env_file import SECRETS, env_lines, init_env
+from operate.services.connect_rights import WORKERS, connect_rights
 from tests.compose import ROOT, load, service, values_of
-from tests.compose_rules import faults
+from tests.compose_rules import faults, kafka_faults
 
 COMPOSE = load()
 SERVICES = COMPOSE["services"]
@@ -51,6 +54,23 @@ BREAKS: dict[str, Break] = {
     ),
     "spark-master: takes jobs without the secret": lambda s: s["spark-master"]["environment"].update(
         SPARK_DAEMON_JAVA_OPTS="-Dspark.authenticate=true"
+    ),
+    "silver: may change its image's files": lambda s: s["silver"].update(read_only=False),
+    "mlflow: has no bounded /tmp of its own": lambda s: s["mlflow"].pop("tmpfs"),
+    "postgres: has no bounded /tmp of its own": lambda s: s["postgres"].update(tmpfs=["/tmp"]),
+    "connect: has no limit of processes": lambda s: s["connect"].pop("pids_limit"),
+    "kafka: has a log without a bound": lambda s: s["kafka"].pop("logging"),
+    "page: is in the network that all share": lambda s: s["page"].pop("networks"),
+    "connect: is in the network serving for nothing": lambda s: s["connect"].update(networks=["kafka", "serving"]),
+    "page: is in the network lake for nothing": lambda s: s["page"].update(networks=["lake", "serving"]),
+    "sink: cannot reach postgres: they share no network": lambda s: s["sink"].update(networks=["kafka"]),
+    "namenode: is in the network kafka for nothing": lambda s: s["namenode"].update(networks=["kafka", "lake"]),
+    "gold: speaks to Spark from several networks": lambda s: s["gold"].update(networks=["kafka", "lake"]),
+    "spark-master: speaks to Spark without encryption": lambda s: s["spark-master"]["environment"].update(
+        SPARK_DAEMON_JAVA_OPTS="-Dspark.authenticate=true -Dspark.master.rest.enabled=false"
+    ),
+    "bronze: speaks to Spark without encryption": lambda s: s["bronze"].update(
+        command=["spark-submit", "bronze/job.py"]
     ),
     "gold: has no health check": lambda s: s["gold"].pop("healthcheck"),
     "silver: has restart policy None": lambda s: s["silver"].pop("restart"),
@@ -94,6 +114,55 @@ def test_a_fault_is_named(fault: str) -> None:
     BREAKS[fault](broken["services"])
     found = faults(broken, set(VALUES))
     assert any(each.startswith(fault) for each in found), found
+
+
+@pytest.mark.parametrize("network", ["kafka"])
+def test_a_network_that_leads_outside_for_nothing_is_named(network: str) -> None:
+    broken = copy.deepcopy(COMPOSE)
+    broken["networks"][network] = None
+    assert f"networks: {network} leads outside, and nothing in it is published" in faults(broken, set(VALUES))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        ("authorizer.class.name", "", "everybody who logs in may do everything"),
+        ("allow.everyone.if.no.acl.found", "true", "what has no rule is allowed"),
+        ("super.users", "User:lakehouse;User:connect;User:ANONYMOUS", "others than the lakehouse may do everything"),
+        ("listeners", "CLIENT://0.0.0.0:9092,LOCAL://0.0.0.0:9091", "LOCAL wants no login"),
+        (
+            "listener.security.protocol.map",
+            "CLIENT:PLAINTEXT,LOCAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "CLIENT wants no login",
+        ),
+    ],
+)
+def test_a_broker_that_lets_everybody_do_everything_is_named(name: str, value: str, fault: str) -> None:
+    lines = (ROOT / "deploy" / "kafka" / "server.properties").read_text(encoding="utf-8").splitlines()
+    told = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    assert list(kafka_faults(told)) == []
+    assert [found for found in kafka_faults(told | {name: value}) if fault in found]
+
+
+def test_what_connect_may_do_is_what_its_worker_is_told_to_use() -> None:
+    """Its topics, its group, its transactions; and the two topics of events, which it writes and does not read."""
+    lines = (ROOT / "deploy" / "connect" / "worker.properties").read_text(encoding="utf-8").splitlines()
+    told = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    assert told["group.id"] == WORKERS
+    assert all(value.startswith(WORKERS) for name, value in told.items() if name.endswith(".storage.topic"))
+    rights = {
+        (right.resource_pattern.resource_type.name, right.resource_pattern.resource_name, right.operation.name)
+        for right in connect_rights("connect", Settings())
+    }
+    assert rights == {
+        ("TOPIC", "store-events", "WRITE"),
+        ("TOPIC", "store-events-unreadable", "WRITE"),
+        ("TOPIC", WORKERS, "ALL"),
+        ("GROUP", WORKERS, "ALL"),
+        ("TRANSACTIONAL_ID", WORKERS, "ALL"),
+        ("TRANSACTIONAL_ID", f"connect-cluster-{WORKERS}", "ALL"),
+    }
+    assert not [table.topic(Settings()) for table in PUBLISHED if table.topic(Settings()).startswith(WORKERS)]
 
 
 def test_all_that_up_runs_has_a_service() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from lakehouse.conninfo import without_login
 from lakehouse.errors import SettingError
 from lakehouse.settings import Settings, load_settings
 
@@ -274,3 +275,17 @@ def test_an_env_file_that_others_may_write_is_refused_and_secrets_that_they_may_
     load_settings()
     is_told = "TRIGGER" not in line and bool(mode & others & 0o044)
     assert ["chmod 600 .env" in record.getMessage() for record in caplog.records] == [True] * is_told
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://u:p%40ss@mlflow:5000/x@y", "http://mlflow:5000/x@y"),
+        ("postgresql+psycopg://u:pass@h/mlflow", "postgresql+psycopg://h/mlflow"),
+        ("http://mlflow:5000", "http://mlflow:5000"),
+        ("sqlite:////a@b/mlflow.db", "sqlite:////a@b/mlflow.db"),
+        ("", ""),
+    ],
+)
+def test_an_address_is_shown_without_its_login(uri: str, shown: str) -> None:
+    assert without_login(uri) == shown
