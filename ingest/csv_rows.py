@@ -35,7 +35,7 @@ LOOKED_AT_ROWS, FEW_BROKEN_ROWS, MOST_BROKEN_SHARE = 1_000, 10, 0.1
 unless another is asked for.
 """
 MOST_UNPACKED, MOST_UNPACKED_BYTES = 100, 16 * 1024 * 1024
-"""A packed file holds so many times its bytes, and these: store events hold some twenty times. Beyond it is a bomb."""
+"""A packed file holds so many times its bytes, and these: store events hold six to ten times. Beyond it is a bomb."""
 _LOOKED_AT_BYTES = 65_536
 # What JSON has as it is: a row of these only needs no parser of CSV and no escapes.
 _PLAIN = bytes(set(range(0x20, 0x100)) - set(b'"\\\x7f'))

@@ -82,7 +82,10 @@ class InputFolder:
 
     def is_ready(self, number: int, opened: int) -> bool:
         """Is nobody writing to the file of this number (a descriptor)?"""
-        return self._is_settled(number, opened) and not _is_open_for_writing(opened)
+        is_ready = self._is_settled(number, opened) and not _is_open_for_writing(opened)
+        if is_ready:
+            del self._seen[number]
+        return is_ready
 
     def count(self) -> int:
         """Files that are there to be read, claimed or not; those that somebody has open for writing do not count, nor

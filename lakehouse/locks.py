@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -19,11 +20,16 @@ from lakehouse.settings import Settings
 def hold(path: Path, what: str) -> Iterator[None]:
     """Holds an exclusive lock on a file until the block ends; the system frees it when the process dies.
 
-    :raises LockedError: another process holds it; its process id is named.
+    :raises LockedError: another process holds it; its process id is named. Or it is a link.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # No link is followed: the file is emptied, and whoever could write to its folder would choose which.
-    opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise LockedError(f"{path} is a link.", "a file of our own", "see who made it, then remove it") from None
     with os.fdopen(opened, "r+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
 import tempfile
@@ -17,6 +18,7 @@ from ingest.archive import Archive
 from ingest.deliveries import REASON, Deliveries
 from ingest.drop import free_name
 from ingest.input_folder import InputFolder, state_folder
+from ingest.plain_file import open_plain
 from lakehouse.errors import InputError
 from lakehouse.settings import load_settings
 
@@ -114,6 +116,14 @@ def test_nothing_strange_is_followed_waited_for_or_removed(
     again.claim(above=0)
     assert (facts(private), sorted(path.name for path in inbox.iterdir())) == before
     assert [line for line in said if line.startswith("a.csv: passed over: ")] and len(said) == len(set(said))
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_what_is_opened_is_judged(strange: str, tmp_path: Path, private: Path) -> None:
+    """Also when it has become so since it was looked at."""
+    STRANGE[strange](tmp_path / "a.csv", private)
+    with pytest.raises(InputError, match=r"a\.csv: (not a file|the file has another name)"):
+        open_plain(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize("place", ["", "reading", "done", "failed"])
@@ -236,6 +246,51 @@ def test_what_cannot_be_taken_is_not_waited_for(inbox: Path, state: Path, monkey
     assert (taken(folder), folder.count()) == ({"b.csv": b"x"}, 1)
     assert said == ["a.csv: cannot be taken: Operation not permitted; it is tried again"]
     assert [delivery.number for delivery in folder.deliveries.claimed()] == [1]
+
+
+def test_a_file_that_cannot_be_copied_yet_holds_back_those_behind_it(
+    inbox: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if inbox.stat().st_dev == state.parent.parent.parent.stat().st_dev:
+        pytest.skip("nothing is copied on one disk")
+    folder, _ = opened(inbox, state)
+    for name in ("a.csv", "b.csv"):
+        (inbox / name).write_bytes(name.encode())
+
+    def full(*given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfileobj", full)
+        for _ in range(2):
+            with pytest.raises(OSError, match="No space left"):
+                folder.claim(above=0)
+            assert taken(folder) == {}
+    folder.claim(above=0)
+    assert taken(folder) == {"a.csv": b"a.csv", "b.csv": b"b.csv"}
+    assert list(inbox.iterdir()) == []
+
+
+def test_a_claim_costs_the_same_however_many_files_were_read_before(
+    inbox: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = opened(inbox, state)
+    scandir, listed = os.scandir, list[object]()
+    monkeypatch.setattr(os, "scandir", lambda place: listed.append(place) or scandir(place))
+    costs = []
+    for count in (1, 30, 1):
+        for number in range(count):
+            (inbox / f"{number:04}.csv").write_bytes(b"x")
+        listed.clear()
+        folder.claim(above=0)
+        costs.append([place for place in listed if not isinstance(place, int)])
+        for delivery in folder.deliveries.claimed():
+            with delivery.open() as file:
+                assert folder.is_ready(delivery.number, file.fileno())
+            folder.deliveries.fail(delivery, "")
+    assert len(costs[1]) == len(costs[2]) <= 2
+    folder.claim(above=0)
+    assert not folder._seen, "what was read is forgotten"
 
 
 class Killed(BaseException):

@@ -24,6 +24,15 @@ def test_a_second_process_is_refused_and_the_first_is_named(tmp_path: Path) -> N
         pytest.fail("two processes held one lock")
 
 
+def test_a_link_is_no_lock_and_what_it_leads_to_stays_as_it_is(tmp_path: Path) -> None:
+    thesis = tmp_path / "thesis.txt"
+    thesis.write_text("thesis")
+    (tmp_path / "bronze.lock").symlink_to(thesis)
+    with pytest.raises(LockedError, match="is a link"), hold(tmp_path / "bronze.lock", "the writer"):
+        pass
+    assert thesis.read_text() == "thesis"
+
+
 def test_a_refused_process_leaves_the_name_of_the_holder_in_place(tmp_path: Path) -> None:
     lock = tmp_path / "bronze.lock"
     with another_process_holding(lock) as first:
