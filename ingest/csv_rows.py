@@ -117,11 +117,11 @@ class CsvFile:
         self._ahead.clear()
         self._call(self._file.seek, byte)
         while first := self._line():
-            row = self._row(first, byte, line)
-            byte, line = row.next_byte, row.next_line
+            row = None if first in (b"\n", b"\r\n") else self._row(first, byte, line)
+            byte, line = (row.next_byte, row.next_line) if row else (byte + len(first), line + 1)
             if byte > self._most_bytes:
                 raise self._bomb()
-            if first not in (b"\n", b"\r\n"):
+            if row:
                 yield row
 
     def _refuse_if_broken(self) -> None:
