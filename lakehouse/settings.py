@@ -162,6 +162,10 @@ class Settings(BaseSettings):
         "brand 0.2-0.65, category_code 0.9-1, category_id 0-0.01, user_session 0-0.01",
         description="Columns of silver.events, with the smallest and largest share of events without a value.",
     )
+    most_expected: str = Field(
+        "products 1000000, brands 50000, event_days 4000",
+        description="How many the tables may have before `lakehouse status` warns: more make each round slower.",
+    )
     max_value_bytes: int = Field(1_048_576, ge=1, description="Largest record value that can be an event.")
     max_text_chars: int = Field(
         255, ge=1, le=255, description="Longest brand, category_code and user_session of an event, and name of a field."
@@ -240,6 +244,17 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name}: shares rise from 0 to 1, as in `brand 0.2-0.65`")
         return text
 
+    @field_validator("most_expected")
+    @classmethod
+    def _are_limits(cls, text: str) -> str:
+        _limits(text)
+        return text
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """`products`, `brands` or `event_days` -> how many are expected at most."""
+        return _limits(self.most_expected)
+
     @property
     def kafka_has_login(self) -> bool:
         return self.kafka_security_protocol.startswith("SASL")
@@ -312,6 +327,16 @@ def _bands(text: str) -> dict[str, tuple[float, float]]:
             raise ValueError(f"{part!r} is no column with a band, such as `brand 0.2-0.65`")
         bands[band[1]] = (float(band[2]), float(band[3]))
     return bands
+
+
+def _limits(text: str) -> dict[str, int]:
+    limits = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        limit = re.fullmatch(r"(products|brands|event_days) +(\d+)", part)
+        if limit is None:
+            raise ValueError(f"{part!r} is no limit, such as `products 1000000`, `brands 50000` or `event_days 4000`")
+        limits[limit[1]] = int(limit[2])
+    return limits
 
 
 def load_settings(**overrides: Any) -> Settings:
