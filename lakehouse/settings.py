@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -152,6 +153,7 @@ class Settings(BaseSettings):
         7 * 86400, ge=0, description="A purchase of an item so long after that recovers the cart."
     )
     future_tolerance_s: int = Field(300, ge=0, description="How far event_at may be ahead of Kafka's clock.")
+    store_opened_on: date = Field(date(2015, 1, 1), description="An event of a day before this one is refused.")
     late_s: int = Field(600, ge=0, description="An event this far behind the store clock counts as late.")
     quality_records: int = Field(
         10_000, ge=1, description="The newest records whose rates are compared with the bands."
