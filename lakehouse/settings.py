@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -161,6 +162,7 @@ class Settings(BaseSettings):
         7 * 86400, ge=0, description="A purchase of an item so long after that recovers the cart."
     )
     future_tolerance_s: int = Field(300, ge=0, description="How far event_at may be ahead of Kafka's clock.")
+    store_opened_on: date = Field(date(2015, 1, 1), description="An event of a day before this one is refused.")
     late_s: int = Field(600, ge=0, description="An event this far behind the store clock counts as late.")
     quality_records: int = Field(
         10_000, ge=1, description="The newest records whose rates are compared with the bands."
@@ -170,6 +172,10 @@ class Settings(BaseSettings):
     null_rate_bands: str = Field(
         "brand 0.2-0.65, category_code 0.9-1, category_id 0-0.01, user_session 0-0.01",
         description="Columns of silver.events, with the smallest and largest share of events without a value.",
+    )
+    most_expected: str = Field(
+        "products 1000000, brands 50000, event_days 4000",
+        description="How many the tables may have before `lakehouse status` warns: more make each round slower.",
     )
     max_value_bytes: int = Field(1_048_576, ge=1, description="Largest record value that can be an event.")
     max_text_chars: int = Field(
@@ -256,6 +262,17 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name}: shares rise from 0 to 1, as in `brand 0.2-0.65`")
         return text
 
+    @field_validator("most_expected")
+    @classmethod
+    def _are_limits(cls, text: str) -> str:
+        _limits(text)
+        return text
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """`products`, `brands` or `event_days` -> how many are expected at most."""
+        return _limits(self.most_expected)
+
     @property
     def kafka_has_login(self) -> bool:
         return self.kafka_security_protocol.startswith("SASL")
@@ -328,6 +345,16 @@ def _bands(text: str) -> dict[str, tuple[float, float]]:
             raise ValueError(f"{part!r} is no column with a band, such as `brand 0.2-0.65`")
         bands[band[1]] = (float(band[2]), float(band[3]))
     return bands
+
+
+def _limits(text: str) -> dict[str, int]:
+    limits = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        limit = re.fullmatch(r"(products|brands|event_days) +(\d+)", part)
+        if limit is None:
+            raise ValueError(f"{part!r} is no limit, such as `products 1000000`, `brands 50000` or `event_days 4000`")
+        limits[limit[1]] = int(limit[2])
+    return limits
 
 
 def load_settings(**overrides: Any) -> Settings:

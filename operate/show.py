@@ -30,6 +30,7 @@ from operate.lake import commits_of, dicts_of, last_noted, open_table, query
 from operate.programs import read_programs
 from operate.services.mlflow import MlflowServer
 from operate.services.topics import topic_differences
+from operate.sizes import sizes, too_many
 from operate.store_access import how_to_connect
 from operate.summary import show_audit
 from serving.state import read_state, silent_s
@@ -126,6 +127,8 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
     state["drift"] = [asdict(each) for each in _drift(settings)]
     quality = _quality(settings)
     state["quality"] = quality
+    state["sizes"] = sizes(settings)
+    too_large = too_many(state["sizes"], settings)
     programs, now_s = read_programs(settings), time.time()
     state["waiting"] = [asdict(each) for each in waiting]
     state["programs"] = [asdict(each) for each in programs]
@@ -138,7 +141,7 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
         print(json.dumps(state, default=plain))
         return code
     for name, value in state.items():
-        if name not in ("quality", "scores", "drift", "programs", "topics", "waiting", "java"):
+        if name not in ("quality", "scores", "drift", "programs", "topics", "waiting", "java", "sizes"):
             _print_line(name, value, console)
     for each in waiting:
         line = f"{each.table} has {each.waiting:,} to take in, the oldest for {each.waited_s(now_s):,.0f} s"
@@ -157,6 +160,8 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
         _print_line("drift", f"{each['model']} {each['said']}", console, warn=each["is_within"] is False)
     if quality:
         _print_quality(quality, console)
+    for warning in too_large:
+        console.print(f"WARNING: {warning}", style="yellow", highlight=False, soft_wrap=True)
     return code
 
 

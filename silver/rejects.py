@@ -6,10 +6,12 @@ import functools
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, time
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from lakehouse.clock import us_of
 from lakehouse.settings import Settings
 from silver.records import LONGEST_OWN_ID, NO_NUMBER
 
@@ -130,6 +132,14 @@ RULES = (
         lambda _: F.col("event_time_text").rlike(_AT_60) & F.col("event_at").isNull(),
     ),
     Rule("event_time_before_2015", "event_time is before 2015.", lambda _: F.year("event_at") < 2015),
+    Rule(
+        "event_time_before_store",
+        "event_time is before the day of the setting store_opened_on.",
+        lambda settings: (
+            (F.year("event_at") >= 2015)
+            & (F.unix_micros("event_at") < us_of(datetime.combine(settings.store_opened_on, time(), UTC)))
+        ),
+    ),
     Rule(
         "event_time_in_future",
         "event_time is ahead of Kafka's clock by more than the setting future_tolerance_s.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
@@ -202,7 +202,10 @@ def test_a_record_breaks_exactly_these_rules(case: Case, reasons: dict[str, list
 
 def test_every_rule_has_a_case_that_breaks_it() -> None:
     # Without a registry it stands for unknown_schema (tests/spark/test_avro.py).
-    assert {rule.name for rule in RULES} - {"no_registry"} == {reason for case in CASES for reason in case.reasons}
+    # The store's first day has a setting, below.
+    assert {rule.name for rule in RULES} - {"no_registry", "event_time_before_store"} == {
+        reason for case in CASES for reason in case.reasons
+    }
     assert len({case.name for case in CASES}) == len(CASES)
 
 
@@ -213,3 +216,15 @@ def test_the_settings_of_the_rules_are_obeyed(spark: SparkSession) -> None:
     assert row.reasons == ["unreadable", "too_large"]
     (row,) = read_records(frame, Settings(future_tolerance_s=0)).collect()
     assert row.reasons == ["event_time_in_future"]
+
+
+def test_events_before_the_stores_first_day_are_refused_by_name(spark: SparkSession) -> None:
+    """A folder is made for each day of events: the days that there can be are those of the store."""
+    times = ["2014-12-31 23:59:59", "2015-01-01 00:00:00", "2019-09-30 23:59:59.999999", "2019-10-01 00:00:00"]
+    frame = bronze_frame(spark, [record(event(event_time=f"{each} UTC"), offset=at) for at, each in enumerate(times)])
+    opened = Settings(store_opened_on=date(2019, 10, 1))
+    found = {row.offset: row.reasons for row in read_records(frame, opened).select("offset", "reasons").collect()}
+    before = ["event_time_before_store"]
+    assert found == {0: ["event_time_before_2015"], 1: before, 2: before, 3: []}
+    found = {row.offset: row.reasons for row in read_records(frame, Settings()).select("offset", "reasons").collect()}
+    assert found == {0: ["event_time_before_2015"], 1: [], 2: [], 3: []}
