@@ -227,7 +227,7 @@ SECRETS = [name for name, field in Settings.model_fields.items() if field.annota
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_no_secret_is_shown_by_any_error_or_by_the_settings(name: str) -> None:
-    secret = "0815-secret"
+    secret = "0815-secret-0815-secret"
     given = {"postgres_dsn": f"password={secret}", "live_dsn": f"password={secret}"}.get(name, secret)
     for wrong in ({name: [given]}, {name: given, "trigger_ms": -1}, {name: given, "kafka_security_protocol": "SSL"}):
         with pytest.raises(ValidationError) as caught:
