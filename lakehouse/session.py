@@ -61,6 +61,10 @@ _LOCAL_FILES = {
 }
 
 
+# Other accounts of this machine reach the driver's ports too. Spark makes the secret itself where it is alone.
+_ALONE = {"spark.authenticate": "true", "spark.network.crypto.enabled": "true"}
+
+
 def build_session(name: str, settings: Settings, extra: dict[str, str] | None = None) -> SparkSession:
     """The session of a job.
 
@@ -70,7 +74,7 @@ def build_session(name: str, settings: Settings, extra: dict[str, str] | None = 
     builder = SparkSession.builder.appName(name)
     master = _submitted_master() or settings.master
     local = _LOCAL_FILES if is_local(settings.lake_url) else {}
-    alone = {"spark.local.dir": tempfile.gettempdir()} if master.startswith("local") else {}
+    alone = _ALONE | {"spark.local.dir": tempfile.gettempdir()} if f"{master}[".startswith("local[") else {}
     for key, value in {**_DELTA, **_SEMANTICS, **_SMALL_COMMITS, **local, **alone, **(extra or {})}.items():
         builder = builder.config(key, value)
     if not _submitted_master():

@@ -11,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from lakehouse.settings import Settings
 from operate import jars
+from operate.services import other_account
 from operate.services.ports import LOOPBACK
 from operate.services.postgres import PostgresServer
 from tests.services.certificates import Authority
@@ -39,7 +40,9 @@ class TlsPostgres(PostgresServer):
         return notes
 
     def command(self) -> list[str]:
-        options = {"ssl": "on", "ssl_cert_file": _PEM, "ssl_key_file": _PEM, "hba_file": _HBA}
+        place = other_account.HERE if os.geteuid() == 0 else self.data
+        pem = f"{place}/{_PEM}"
+        options = {"ssl": "on", "ssl_cert_file": pem, "ssl_key_file": pem, "hba_file": f"{place}/{_HBA}"}
         return [*super().command(), *(word for name, value in options.items() for word in ("-c", f"{name}={value}"))]
 
     def tls_dsn(self) -> str:
