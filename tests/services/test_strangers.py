@@ -14,7 +14,9 @@ import psycopg
 import pytest
 
 from lakehouse.settings import Settings
+from operate.services.mlflow import MlflowServer
 from tests.services.runs import running
+from tests.services.sinks import wait_for
 
 STRANGER = 65_533
 """An account without a name, a group or rights."""
@@ -26,6 +28,8 @@ STRANGER = 65_533
 def test_a_stranger_gets_nothing(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", topic_partitions=1)
     with running(settings) as stack:
+        stack.live_page()
+        wait_for(MlflowServer(stack.settings).is_ready, "MLflow does not answer")
         ports = _listening()
         answers = {port: _what_it_says(name, port) for port, name in ports.items()}
         assert set(ports.values()) == {"kafka", "postgres", "mlflow", "page", "spark", "python"}

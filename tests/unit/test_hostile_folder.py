@@ -319,6 +319,7 @@ def killed_at(number: int) -> Iterator[None]:
         yield
 
 
+@pytest.mark.usefixtures("_quick_disk")
 def test_killed_anywhere_each_file_is_taken_once_and_in_order(inbox: Path, state: Path) -> None:
     names, numbers = ["a.csv", "b.csv", "c.csv"], list[int]()
     for at in range(200):
