@@ -177,7 +177,7 @@ class KafkaBroker:
             "sasl.password": password,
             "sasl.jaas.config": jaas(mechanism, USER, password),
         }
-        write_secret(self.login, "".join(f"{name}={value}\n" for name, value in login.items()))
+        write_secret(self.login, "\n".join(f"{name}={value}" for name, value in login.items()))
 
     def _format(self, chosen: dict[str, int]) -> None:
         """Format beside the place and move there: a format that was killed half way is not taken for a whole one."""

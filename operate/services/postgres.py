@@ -22,6 +22,7 @@ from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
 from operate.services import other_account, ports, public_copy
 from operate.services.postgres_roles import BOOTSTRAP, OWNER, PAGE, ROLES, settle_database, settle_roles
+from operate.services.secret_file import write_secret
 from serving.reader import BI
 
 # Found, not imported: importing it looks for a folder of its own and warns where there is none.
@@ -197,7 +198,7 @@ class PostgresServer:
         given = self._settings.bi_password.get_secret_value() if role == BI else ""
         password = given or (_password(path) if path.is_file() else secrets.token_urlsafe(18))
         escaped = password.replace("\\", r"\\").replace(":", r"\:")
-        _write_secret(path, f"{ports.LOOPBACK}:{port}:*:{role}:{escaped}")
+        write_secret(path, f"{ports.LOOPBACK}:{port}:*:{role}:{escaped}")
 
     def _dsn(self, role: str) -> str:
         path = self._passwords(role)
@@ -214,9 +215,3 @@ _ELSEWHERE = "run as an ordinary user, or name a server in LAKEHOUSE_POSTGRES_DS
 def _password(path: Path) -> str:
     escaped = path.read_text(encoding="utf-8").removesuffix("\n").split(":", 4)[4]
     return re.sub(r"\\(.)", r"\1", escaped)
-
-
-def _write_secret(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text + "\n")

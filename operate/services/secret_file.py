@@ -19,5 +19,5 @@ def write_secret(path: Path, text: str) -> None:
     unfinished = path.with_name(path.name + ".new")
     unfinished.unlink(missing_ok=True)
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text.rstrip("\n") + "\n")
+        file.write(text + "\n")
     unfinished.replace(path)
