@@ -101,7 +101,8 @@ class PostgresServer:
             "work_mem": "16MB",
             "max_notify_queue_pages": 65_536,  # 512 MB: anybody may notify
             "log_line_prefix": "%m [%p] %q%u ",
-            "log_min_error_statement": "panic",  # a statement names customers
+            "log_min_error_statement": "panic",  # a statement names customers, and so does the context of an error
+            "log_error_verbosity": "terse",
         }
         flags = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         if os.geteuid() != 0:
