@@ -21,7 +21,7 @@ from lakehouse.tables import GOLD_CUSTOMER_VALUE, GOLD_PRODUCT_SALES, PUBLISHED,
 from lakehouse.topics import GoldTopics, key_of
 from lakehouse.wire import to_json, to_key
 from operate.services.kafka import KafkaBroker
-from operate.services.postgres import PostgresServer
+from operate.services.postgres import DATABASE, PostgresServer
 from serving.live.board import Board
 from serving.live.follow import Feed
 from serving.notice import CHANNEL
@@ -198,7 +198,11 @@ def test_no_log_has_a_customers_data(settings: Settings, tmp_path: Path, caplog:
                 "UPDATE gold.customer_value SET orders = 1, revenue = 'NaN', last_purchase_at = 'infinity' RETURNING 1",
             )
             # The server ends the connection, and then itself, while rows of the customer are on their way.
-            ask(own, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+            with psycopg.connect(server.superuser_dsn(DATABASE)) as superuser:
+                superuser.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+                )
             GoldTopics(own).publish(GOLD_CUSTOMER_VALUE, [customer(CUSTOMER, 3)])
             wait_until_served(own)
             process.kill()
