@@ -21,6 +21,7 @@ _OURS = [
     "archive",
     "days",
     "days.part",
+    "ingest",
     "input",
     "kafka",
     "lake",

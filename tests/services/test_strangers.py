@@ -15,6 +15,7 @@ import pytest
 
 from lakehouse.settings import Settings
 from operate.services.mlflow import MlflowServer
+from operate.supervisor import programs_in
 from tests.services.runs import running
 from tests.services.sinks import wait_for
 
@@ -30,7 +31,7 @@ def test_a_stranger_gets_nothing(tmp_path: Path) -> None:
     with running(settings) as stack:
         stack.live_page()
         wait_for(MlflowServer(stack.settings).is_ready, "MLflow does not answer")
-        ports = _listening()
+        ports = _listening(settings)
         answers = {port: _what_it_says(name, port) for port, name in ports.items()}
         assert set(ports.values()) == {"kafka", "postgres", "mlflow", "page", "spark", "python"}
         assert {port: said for port, said in answers.items() if not said.startswith("refused")} == {}
@@ -40,10 +41,11 @@ def test_a_stranger_gets_nothing(tmp_path: Path) -> None:
     assert {port for port in ports if _answers(port)} == set()
 
 
-def _listening() -> dict[int, str]:
-    """Port -> what listens there, of all programs that we have started. None listens beyond the loopback."""
+def _listening(settings: Settings) -> dict[int, str]:
+    """Port -> what listens there, of all programs of a run. None listens beyond the loopback."""
     found = {}
-    for each in psutil.Process().children(recursive=True):
+    programs = [psutil.Process(pid) for pid in programs_in(settings).values()]
+    for each in [*programs, *(child for program in programs for child in program.children(recursive=True))]:
         words = " ".join(each.cmdline())
         for connection in each.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN:
