@@ -34,6 +34,7 @@ def test_it_reads_what_is_its_own_and_nothing_of_roots(tmp_path: Path) -> None:
     other_account.hand_over(own, number)
     (tmp_path / "secret").write_text("root's")
     script = (
+        "PATH=/usr/bin:/bin; "  # ours may lead through root's folders
         f"cat {other_account.HERE}/its; cat {tmp_path}/secret; cat /etc/shadow; cat /proc/self/status; id -u; id -G"
     )
     done = subprocess.run(
