@@ -26,11 +26,11 @@ from pydantic import SecretStr
 
 from lakehouse.errors import ServiceError
 from lakehouse.kafka_access import for_librdkafka, jaas
+from lakehouse.secret_file import secret_in, write_secret
 from lakehouse.settings import Settings
 from operate import jars, java
 from operate.services import kafka_storage, ports, process
 from operate.services.kafka_properties import USER, server_properties
-from operate.services.secret_file import secret_in, write_secret
 
 LOG4J = Path(__file__).resolve().parents[2] / "deploy" / "kafka" / "log4j2.properties"
 CLIENTS, CONTROLLER = "kafka_port", "kafka_controller_port"

@@ -19,10 +19,10 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from lakehouse.errors import ServiceError
+from lakehouse.secret_file import write_secret
 from lakehouse.settings import Settings
 from operate.services import other_account, ports, public_copy
 from operate.services.postgres_roles import BOOTSTRAP, OWNER, PAGE, ROLES, settle_database, settle_roles
-from operate.services.secret_file import write_secret
 from serving.reader import BI
 
 # Found, not imported: importing it looks for a folder of its own and warns where there is none.

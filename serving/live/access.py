@@ -6,15 +6,14 @@ import hashlib
 import os
 import secrets
 import stat
-from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from starlette.datastructures import URL
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lakehouse.secret_file import secret_in
 from lakehouse.settings import Settings
 
 ALIVE = "/alive"
@@ -41,13 +40,7 @@ def token_of(settings: Settings) -> str:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.path.lexists(path) and not _is_of_owner_alone(path):
         path.unlink()
-    if not path.exists():
-        with NamedTemporaryFile("w", dir=path.parent, prefix=".token") as new:  # mode 0600
-            new.write(secrets.token_urlsafe(24) + "\n")
-            new.flush()
-            with suppress(FileExistsError):  # another process was first
-                os.link(new.name, path)  # whole, or not at all
-    return path.read_text(encoding="utf-8").strip()
+    return secret_in(path)
 
 
 class Access:

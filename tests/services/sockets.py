@@ -1,7 +1,9 @@
-"""Where processes listen."""
+"""Where processes listen, and what they say to whoever asks."""
 
 from __future__ import annotations
 
+import socket
+import struct
 from pathlib import Path
 
 
@@ -26,3 +28,13 @@ def listening(pid: int) -> set[str]:
             if fields[3] == "0A" and fields[9] in inodes:
                 addresses.add(fields[1].rsplit(":", 1)[0])
     return addresses
+
+
+def kafka_describes_quorum(port: int) -> bytes:
+    """What Kafka answers to somebody without a login who asks for its quorum, a question that each listener knows;
+    nothing when it closes the connection.
+    """
+    question = struct.pack(">hhihBBB", 55, 0, 1, -1, 0, 1, 0)
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as stranger:
+        stranger.sendall(struct.pack(">i", len(question)) + question)
+        return stranger.recv(4096)

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -31,7 +30,7 @@ from operate.services.kafka import KafkaBroker
 from operate.services.kafka_storage import new_cluster_id
 from operate.services.topics import ensure_topics
 from tests.services.secure_kafka import java_of_kafka
-from tests.services.sockets import listening
+from tests.services.sockets import kafka_describes_quorum, listening
 
 
 def settings_in(home: Path, **changes: object) -> Settings:
@@ -230,10 +229,7 @@ def test_only_the_owner_is_let_in(kafka_broker: KafkaBroker, stranger: dict[str,
 @pytest.mark.parametrize("port", ["kafka_port", "kafka_controller_port"])
 def test_without_a_login_nothing_is_answered(kafka_broker: KafkaBroker, port: str) -> None:
     known = json.loads((kafka_broker.folder / "ports.json").read_text())
-    describe_quorum = struct.pack(">hhihBBB", 55, 0, 1, -1, 0, 1, 0)
-    with socket.create_connection((ports.LOOPBACK, known[port]), timeout=20) as stranger:
-        stranger.sendall(struct.pack(">i", len(describe_quorum)) + describe_quorum)
-        assert stranger.recv(4096) == b""
+    assert kafka_describes_quorum(known[port]) == b""
 
 
 def test_a_user_without_rights_reads_and_writes_nothing(kafka_broker: KafkaBroker) -> None:

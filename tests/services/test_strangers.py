@@ -18,6 +18,7 @@ from operate.services.mlflow import MlflowServer
 from operate.supervisor import programs_in
 from tests.services.runs import running
 from tests.services.sinks import wait_for
+from tests.services.sockets import kafka_describes_quorum
 
 STRANGER = 65_533
 """An account without a name, a group or rights."""
@@ -78,8 +79,7 @@ def _what_it_says(name: str, port: int) -> str:
     if name in ("mlflow", "page"):
         return _said_to_a_browser(port)
     if name == "kafka":
-        describe_quorum = struct.pack(">hhihBBB", 55, 0, 1, -1, 0, 1, 0)
-        said = _exchange(port, struct.pack(">i", len(describe_quorum)) + describe_quorum)
+        said = kafka_describes_quorum(port)
         return "refused" if said == b"" else repr(said)
     return _said_to_a_program(port)
 
