@@ -65,7 +65,10 @@ class TopicIds:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._topics = TopicCollection([settings.events_topic, settings.unreadable_topic])
-        self._admin = AdminClient(for_librdkafka(settings) | {"log_level": 0})
+        self._admin = self._client()
+
+    def _client(self) -> AdminClient:
+        return AdminClient(for_librdkafka(self._settings) | {"log_level": 0})
 
     def now(self, timeout_s: float = 60.0) -> dict[str, str]:
         """topic -> id. Without a topic that is not there, and without ids that the broker does not give.
@@ -84,6 +87,8 @@ class TopicIds:
                         "a broker at the setting kafka_bootstrap",
                         f"start it, or correct {what_may_be_wrong(self._settings)}",
                     ) from None
+                # One that has gone on asking a broker that died as controller never hears of the next one.
+                self._admin = self._client()
 
 
 def _id_of(described: Future[Any]) -> str:
