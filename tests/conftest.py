@@ -115,7 +115,7 @@ there are two, one for each half of what uses it, for it keeps one core busy.
 _BEGIN_FIRST = (
     "spark",
     "spark: models and rebuilds",
-    *(f"{_SERVICES}{name}.py" for name in ("compose", "one_lake", "demo", "live_figures", "kills")),
+    *(f"{_SERVICES}{name}.py" for name in ("compose", "one_lake", "demo", "live_figures")),
     "secure_kafka",
     *(f"{_SERVICES}{name}.py" for name in ("sink", "live_page", "file_source")),
 )

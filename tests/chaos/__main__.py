@@ -44,7 +44,7 @@ from tests.chaos.report import Clock, reported, temporary_folder
 from tests.chaos.sendings import Sending, as_table, made_input, spread
 from tests.chaos.small_disk import SmallDisk
 from tests.chaos.stage import Stage
-from tests.services.runs import running
+from tests.services.runs import ODD_HOME, running
 
 _KEPT = ("rounds", "carts")
 """What keeps the slower tables; nobody trains here, so scores wait for a champion all the time."""
@@ -90,7 +90,7 @@ def run(seed: int, kills: int, stops: int, short: bool, keep: bool, say: Say) ->
     with temporary_folder("chaos-", keep, say) as folder, ExitStack() as at_end:
         disk, why_not = _small_disk(folder, at_end)
         lake = str(disk.folder / "lake") if disk else ""
-        settings = load_settings(home=folder / "home", lake=lake, **_SETTINGS)
+        settings = load_settings(home=folder / ODD_HOME, lake=lake, **_SETTINGS)
         if disk and keep:
             at_end.callback(shutil.copytree, lake, folder / "lake", dirs_exist_ok=True)
         sendings = spread(input_, settings.topic_partitions, seed)

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from ingest.generate import history
 from ingest.shape import StoreShape
 from lakehouse.settings import Settings
 from lakehouse.tables import BRONZE_SCHEMAS, GOLD_MODEL_DRIFT, TABLES
+from tests.services import strangers
 from tests.services.runs import BIN, ODD_HOME, ask
 
 ROWS = 20_000
@@ -25,14 +27,30 @@ ROWS = 20_000
 
 # Over two minutes: two Sparks start, and both models are trained while the stream runs.
 @pytest.mark.long
-def test_a_generated_demo_shows_a_store(tmp_path: Path) -> None:
-    said = _lakehouse(["demo", "--minutes", "1.5"], tmp_path / "home")
+@pytest.mark.skipif(sys.platform != "linux", reason="a stranger reads /proc")
+def test_a_generated_demo_shows_a_store_and_strangers_nothing(tmp_path: Path) -> None:
+    settings, log = Settings(home=tmp_path / "home"), tmp_path / "demo.log"
+    with log.open("wb") as output:
+        command = [str(BIN / "lakehouse"), "demo", "--minutes", "1.5"]
+        environment = os.environ | {"LAKEHOUSE_HOME": str(settings.home)}
+        demo = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        try:
+            for words in ("First sale", "Live page: http", "MLflow: http"):
+                _wait_for(log, words)
+            ports = strangers.assert_a_stranger_gets_nothing(settings)
+            assert demo.wait(900) == 0, log.read_text()
+        finally:
+            demo.terminate()
+            demo.wait(120)
+    assert not any(map(strangers.answers, ports))
+    strangers.assert_nothing_is_readable(settings)
+
+    said = log.read_text()
     assert said.count("holds") == 5
     rows = {name: int(count.replace(",", "")) for name, count in re.findall(r"^(\w+\.\w+) +([\d,]+)  ", said, re.M)}
     kept = {table.name for table in TABLES if table not in (BRONZE_SCHEMAS, GOLD_MODEL_DRIFT)}
     assert kept <= rows.keys() and all(rows.values()), rows
     assert re.search(r"[1-9]\d* sales of another day sent late", said)
-    assert "First sale" in said and "Live page: http" in said and "MLflow: http" in said
     # The past is no sale of now.
     assert float(re.findall(r"payment to product-sales: p50 ([\d.]+) s", said)[0]) < 60.0
 

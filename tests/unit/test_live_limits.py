@@ -20,7 +20,7 @@ def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def until(is_so: object, what: str) -> None:
-    end_s = asyncio.get_running_loop().time() + 20
+    end_s = asyncio.get_running_loop().time() + 60
     while not is_so():  # type: ignore[operator]
         assert asyncio.get_running_loop().time() < end_s, what
         await asyncio.sleep(0.02)

@@ -62,7 +62,7 @@ class _Visit(socketserver.BaseRequestHandler):
 @pytest.fixture
 def stranger() -> Iterator[Stranger]:
     with Stranger() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
 

@@ -6,40 +6,44 @@ import http.client
 import socket
 import struct
 import subprocess
-import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 import psycopg
-import pytest
 
 from lakehouse.settings import Settings
-from operate.services.mlflow import MlflowServer
 from operate.supervisor import programs_in
-from tests.services.runs import running
 from tests.services.sinks import wait_for
 from tests.services.sockets import kafka_describes_quorum
 
 STRANGER = 65_533
 """An account without a name, a group or rights."""
 
+_ALL = {"kafka", "postgres", "mlflow", "page", "spark", "python"}
 
-# It starts all of `lakehouse up`.
-@pytest.mark.long
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_stranger_gets_nothing(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home", topic_partitions=1)
-    with running(settings) as stack:
-        stack.live_page()
-        wait_for(MlflowServer(stack.settings).is_ready, "MLflow does not answer")
-        ports = _listening(settings)
-        answers = {port: _what_it_says(name, port) for port, name in ports.items()}
-        assert set(ports.values()) == {"kafka", "postgres", "mlflow", "page", "spark", "python"}
-        assert {port: said for port, said in answers.items() if not said.startswith("refused")} == {}
-        assert _readable_by_a_stranger(settings.home) == []
-        assert stack.supervisor.ended_otherwise == []
+
+def assert_a_stranger_gets_nothing(settings: Settings) -> Iterable[int]:
+    """Of a lakehouse that starts. Out: the ports that it listens at when all that listens is there."""
+    wait_for(lambda: set(_listening(settings).values()) >= _ALL, "not all programs listen", 180.0)
+    ports = _listening(settings)
+    answers = {port: _what_it_says(name, port) for port, name in ports.items()}
+    assert set(ports.values()) == _ALL
+    assert {port: said for port, said in answers.items() if not said.startswith("refused")} == {}
+    assert_nothing_is_readable(settings)
+    return ports
+
+
+def assert_nothing_is_readable(settings: Settings) -> None:
     assert _readable_by_a_stranger(settings.home) == []
-    assert {port for port in ports if _answers(port)} == set()
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _listening(settings: Settings) -> dict[int, str]:
@@ -115,14 +119,6 @@ def _exchange(port: int, sent: bytes) -> bytes:
         except (TimeoutError, ConnectionError):
             pass
     return said
-
-
-def _answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _readable_by_a_stranger(home: Path) -> list[str]:
