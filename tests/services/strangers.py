@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -51,11 +52,12 @@ def _listening(settings: Settings) -> dict[int, str]:
     found = {}
     programs = [psutil.Process(pid) for pid in programs_in(settings).values()]
     for each in [*programs, *(child for program in programs for child in program.children(recursive=True))]:
-        words = " ".join(each.cmdline())
-        for connection in each.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN:
-                assert connection.laddr.ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1"), (words, connection.laddr)
-                found[connection.laddr.port] = _name(words)
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            words = " ".join(each.cmdline())
+            for connection in each.net_connections("tcp"):
+                if connection.status == psutil.CONN_LISTEN:
+                    assert connection.laddr.ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1"), (words, connection.laddr)
+                    found[connection.laddr.port] = _name(words)
     return found
 
 
