@@ -117,7 +117,7 @@ class _Bulk:
 
     def wait_until_settled(self) -> None:
         """Bronze and silver have what was sent, and its sales are published."""
-        self._wait(lambda: read_pulse(self._settings).get("records", 0) >= self._sent, "the pipeline")
+        self._wait(lambda: read_pulse(self._settings).get("records_written", 0) >= self._sent, "the pipeline")
 
     def wait_until_gold_is_written(self) -> None:
         self._wait(self._gold_is_written, "a round of gold")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -88,16 +89,21 @@ class Aggregation:
         if change.rows:
             self._topics.publish(GOLD_PRODUCT_SALES, change.rows, change.paid_at_us)
 
-    def settle(self, change: Change, silver_version: int | None) -> None:
-        """Silver has the purchases of this change.
+    def hold(self, change: Change) -> None:
+        """Silver will have the purchases of this change: those after it are added to them."""
+        self._purchases.hold(change.purchases)
+
+    def settle(self, changes: Sequence[Change], silver_version: int | None) -> None:
+        """Silver has the purchases of these changes, and of all that were held.
 
         :param silver_version: all up to this version is aggregated now, and the next round may write it; None: the
-            change is a part of a commit of silver of which more is to come.
+            changes are a part of a commit of silver of which more is to come.
         """
-        self._purchases.remember(change.purchases)
-        self._unsettled.update((key_of(row, GOLD_PRODUCT_SALES), row) for row in change.rows)
-        for purchase in change.purchases:
-            self._newest_us = max(purchase.event_at_us, self._newest_us or purchase.event_at_us)
+        self._purchases.remember([purchase for change in changes for purchase in change.purchases])
+        for change in changes:
+            self._unsettled.update((key_of(row, GOLD_PRODUCT_SALES), row) for row in change.rows)
+            for purchase in change.purchases:
+                self._newest_us = max(purchase.event_at_us, self._newest_us or purchase.event_at_us)
         if silver_version is None:
             return
         with self._lock:

@@ -41,7 +41,7 @@ def take_in(batch: DataFrame, silver_version: int, is_complete: bool, aggregatio
     """
     change = aggregation.revise(purchases_in(batch), silver_version, datetime.now(UTC))
     aggregation.publish(change)
-    aggregation.settle(change, silver_version if is_complete else None)
+    aggregation.settle([change], silver_version if is_complete else None)
 
 
 def follow(spark: SparkSession, settings: Settings, stop: Stop, once: bool) -> None:

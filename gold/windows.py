@@ -29,6 +29,7 @@ class WindowPurchases:
         self._spark, self._settings = spark, settings
         self._window_us = settings.sales_window_s * 1_000_000
         self._recent: Recent[Purchase] = Recent(self._window_us, settings.recent_rows)
+        self._held: dict[Window, list[Purchase]] = {}
         if clock_us is not None:
             since_us = self._recent.bucket(clock_us - settings.recent_s * 1_000_000)
             self._recent.begin_at(since_us)
@@ -37,13 +38,19 @@ class WindowPurchases:
     def window_of(self, purchase: Purchase) -> Window:
         return self._recent.bucket(purchase.event_at_us), purchase.product_id
 
+    def hold(self, purchases: list[Purchase]) -> None:
+        """These purchases will be in silver.events: they count from now on."""
+        for purchase in purchases:
+            self._held.setdefault(self.window_of(purchase), []).append(purchase)
+
     def remember(self, purchases: list[Purchase]) -> None:
-        """These purchases are in silver.events now."""
+        """These purchases are in silver.events now; none is held any more."""
+        self._held = {}
         for purchase in purchases:
             self._recent.add(purchase.event_at_us, purchase.event_id, purchase)
 
     def of(self, windows: set[Window], version: int) -> dict[str, Purchase]:
-        """The purchases that silver has in these windows, up to a version. Out: by event_id."""
+        """The purchases that silver has in these windows, up to a version, and those held. Out: by event_id."""
         known = {
             event_id: purchase
             for start_us in {start_us for start_us, _ in windows}
@@ -51,7 +58,8 @@ class WindowPurchases:
             if (start_us, purchase.product_id) in windows
         }
         old = {window for window in windows if not self._recent.covers(window[0])}
-        return known | self._look_up(old, version) if old else known
+        held = {purchase.event_id: purchase for window in windows for purchase in self._held.get(window, ())}
+        return held | known | (self._look_up(old, version) if old else {})
 
     def _look_up(self, windows: set[Window], version: int) -> dict[str, Purchase]:
         """Reads only the days of these windows, and only the files whose range of event_at reaches into them."""

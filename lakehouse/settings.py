@@ -130,6 +130,10 @@ class Settings(BaseSettings):
     )
     trigger_ms: int = Field(200, ge=0, description="Shortest time between the starts of two micro-batches.")
     max_batch_rows: int = Field(100_000, ge=1, description="Most Kafka records in one micro-batch.")
+    commit_s: float = Field(
+        10.0, ge=0, le=30, description="Seconds that published records wait at most for a commit with others."
+    )
+    commit_rows: int = Field(50_000, ge=1, description="Published records after which a commit does not wait.")
     sales_window_s: int = Field(
         60, ge=1, le=86400, description="Length of a window of gold.product_sales; divides a day."
     )

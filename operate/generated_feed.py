@@ -130,7 +130,7 @@ def feed(settings: Settings, rate_per_s: float, seconds: float, seed: int, progr
     _send(EventProducer(settings), settings, made.records)
     progress.say(f"{len(made.records):,} events of the past sent; the tables take them in ...")
     end = held_offsets(settings).end
-    while not (is_running(pulse := read_pulse(settings)) and has_read(pulse.get("read", {}), end)):
+    while not (is_running(pulse := read_pulse(settings)) and has_read(pulse.get("written", {}), end)):
         if stop.wait(_LOOK_S):
             return
     progress.say(f"they have it after {time.monotonic() - begun_s:.0f} s; {STREAM_STARTS}")

@@ -25,6 +25,7 @@ from lakehouse.rounds import in_rounds
 from lakehouse.settings import Settings
 from lakehouse.streams import Position, Stop, run
 from lakehouse.topics import GoldTopics
+from operate.commit_group import CommitGroup
 from operate.pulse import Laps, Pulse
 from operate.take_over import finish_begun
 from silver.job import refine
@@ -51,9 +52,17 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
     refine(spark, settings, refinement, quality, stop, once=True)
     aggregate(spark, settings, aggregation, (aggregation.upsert,), stop, once=True)
 
+    group = CommitGroup(landing, refinement, aggregation, quality, pulse, settings)
+
     def step(batch: DataFrame, end: Position) -> None:
+        with group.lock:
+            take_in(batch, end)
+
+    def take_in(batch: DataFrame, end: Position) -> None:
         now, laps = landing.after_all_before(datetime.now(UTC)), Laps()
         judged = refinement.judge(bronze_rows(batch, now, landing.shift))
+        if judged.unknown_schemas:
+            group.write()  # the registry may be away for long
         if judged.unknown_schemas and schemas.keep(judged.unknown_schemas, stop, pulse.waiting):
             judged.release()
             judged = refinement.judge(bronze_rows(batch, now, landing.shift))
@@ -63,19 +72,15 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
         laps.end("revise")
         aggregation.publish(change)
         laps.end("publish")
-        bronze_version = landing.land(judged.records, end, judged.by_partition)
-        laps.end("land")
-        silver_version = refinement.write(judged, bronze_version, now)
-        quality.add(silver_version, refinement.note)
-        laps.end("write")
-        aggregation.settle(change, silver_version)
-        judged.release()
+        group.add(judged, change, end)
         pulse.beat(judged, change, end, laps.lasted_s, quality.warnings)
+        group.write_if_due()
 
     if not stop.is_set():
         log.info("pipeline: running")
         pulse.ready(landing.start)
-        with in_rounds((aggregation.upsert, quality.write), settings.round_s, stop):
+        rounds = in_rounds((aggregation.upsert, quality.write), settings.round_s, stop)
+        with rounds, group.written_in_time(stop):
             run("pipeline", kafka_stream(spark, settings, landing.start), step, settings, stop, once=False)
 
 

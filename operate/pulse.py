@@ -40,6 +40,7 @@ class Pulse:
             "running": False,
             "batches": 0,
             "records": 0,
+            "records_written": 0,
             "events": 0,
             "duplicates": 0,
             "quarantined": 0,
@@ -50,7 +51,7 @@ class Pulse:
 
     def ready(self, read: Position) -> None:
         """The pipeline has caught up and reads Kafka from these offsets on."""
-        self._pulse |= {"running": True, "read": read}
+        self._pulse |= {"running": True, "read": read, "written": read}
         self._write()
 
     def waiting(self, reason: str) -> None:
@@ -61,7 +62,10 @@ class Pulse:
     def beat(
         self, judged: Judged, change: Change, end: Position, steps_s: dict[str, float], warnings: list[str]
     ) -> None:
-        """:param steps_s: how long each step of the batch took.
+        """A batch is judged, and its sales are published.
+
+        :param end: the offsets after it.
+        :param steps_s: how long each step of the batch took.
         :param warnings: what is out of its band in the newest records (silver.quality).
         """
         self._pulse["batches"] += 1
@@ -72,6 +76,12 @@ class Pulse:
         self._pulse |= {"read": end, "batch_s": round(sum(steps_s.values()), 3), "steps_s": steps_s}
         self._pulse["warnings"] = warnings
         self._pulse.pop("waiting_for", None)
+        self._write()
+
+    def written(self, end: Position, records: int, lasted_s: float) -> None:
+        """The tables have all before these offsets. :param records: how many were written at once."""
+        self._pulse["records_written"] += records
+        self._pulse |= {"written": end, "write_s": round(lasted_s, 3)}
         self._write()
 
     def _write(self) -> None:

@@ -93,7 +93,9 @@ def status(settings: Settings, as_json: bool, console: Console, check: bool = Fa
     running = is_running(pulse)
     state: dict[str, Any] = {"running": running, "home": str(settings.home), "lake": settings.lake_url}
     state |= {
-        name: value for name, value in pulse.items() if name not in ("running", "written_at_s", "read", "warnings")
+        name: value
+        for name, value in pulse.items()
+        if name not in ("running", "written_at_s", "read", "written", "warnings")
     }
     kafka_answers = True
     try:

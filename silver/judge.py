@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, reduce
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -19,7 +21,7 @@ from lakehouse.settings import Settings
 from lakehouse.values import frame_of_columns
 from lakehouse.writer_schemas import WriterSchemas
 from silver.events import read_records
-from silver.quality import Counts, count, null_mask
+from silver.quality import Counts, count, null_mask, sums
 from silver.rejects import CONFLICT, NO_SCHEMA
 from silver.rows import COPY, NEW, is_event
 from silver.seen import Event, SeenEvents
@@ -43,7 +45,8 @@ class Moment(NamedTuple):
 class Judged:
     """A batch, each record of which is known to be an event, a copy or refused. Nothing is written yet.
 
-    :param records: bronze rows with `reasons` and `verdict`, held in memory until `release`.
+    :param held: bronze rows with `reasons`, held in memory until `release`.
+    :param others: the verdicts that are not NEW, by place.
     :param by_partition: (topic, partition) -> records.
     :param events: the new ones.
     :param purchases: those among them, to hand on to gold.
@@ -52,8 +55,8 @@ class Judged:
     :param unknown_schemas: ids of the schemas of Avro records which bronze.schemas does not have.
     """
 
-    records: DataFrame
     held: DataFrame
+    others: dict[Place, str]
     by_partition: Counter[tuple[str, int]]
     events: list[Event]
     purchases: list[Purchase]
@@ -62,8 +65,35 @@ class Judged:
     kafka_at_us: int | None
     unknown_schemas: frozenset[int]
 
+    @cached_property
+    def records(self) -> DataFrame:
+        """Bronze rows with `reasons` and `verdict`."""
+        return _with_verdict(self.held, self.others)
+
     def release(self) -> None:
         self.held.unpersist()
+
+
+def together(batches: Sequence[Judged]) -> Judged:
+    """Batches that were judged one after the other, none of which is written yet, as one in their stead."""
+    if len(batches) == 1:
+        return batches[0]
+    # Rows of one place in memory: to plan each write over all batches would take longer than to copy them.
+    held = reduce(DataFrame.unionByName, (each.held for each in batches)).coalesce(1).persist()
+    held.count()
+    for each in batches:
+        each.release()
+    return Judged(
+        held=held,
+        others={place: verdict for each in batches for place, verdict in each.others.items()},
+        by_partition=sum((each.by_partition for each in batches), Counter()),
+        events=[event for each in batches for event in each.events],
+        purchases=[purchase for each in batches for purchase in each.purchases],
+        counts=sums([each.counts for each in batches]),
+        newest=_newest_of(each.newest for each in batches),
+        kafka_at_us=max((each.kafka_at_us for each in batches if each.kafka_at_us is not None), default=None),
+        unknown_schemas=frozenset[int]().union(*(each.unknown_schemas for each in batches)),
+    )
 
 
 class Judge:
@@ -112,8 +142,8 @@ class Judge:
         late_before_us = None if self.clock is None else self.clock.at_us - self._settings.late_s * 1_000_000
         new = summary.take(pa.array(accepted, pa.int64()))
         return Judged(
-            _with_verdict(held, others),
             held,
+            others,
             Counter((topic, partition) for topic, partition, _ in places),
             [event for row in accepted if (event := candidates[row]) is not None],
             _purchases(new),
@@ -125,8 +155,12 @@ class Judge:
 
     def clock_after(self, judged: Judged) -> Moment | None:
         """The newest event once those of this batch are in silver.events; None while there is none."""
-        known = (moment for moment in (self.clock, judged.newest) if moment is not None)
-        return max(known, key=lambda moment: moment.at_us, default=None)
+        return _newest_of((self.clock, judged.newest))
+
+    def hold(self, judged: Judged) -> None:
+        """The events of this batch will be in silver.events."""
+        self.clock = self.clock_after(judged)
+        self._seen.hold(judged.events)
 
     def remember(self, judged: Judged) -> None:
         """The events of this batch are in silver.events now."""
@@ -162,6 +196,11 @@ def _events(summary: pa.Table) -> list[Event | None]:
 
 def _purchases(summary: pa.Table) -> list[Purchase]:
     return as_purchases(summary.filter(summary["is_purchase"]).select(Purchase._fields))
+
+
+def _newest_of(moments: Iterable[Moment | None]) -> Moment | None:
+    there = (moment for moment in moments if moment is not None)
+    return max(there, key=lambda moment: moment.at_us, default=None)
 
 
 def _newest(summary: pa.Table) -> Moment | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -60,6 +60,24 @@ def count(summary: pa.Table, accepted: list[int], conflicts: int, late_before_us
         "first_event_at_us": pc.min(at_us).as_py(),
         "last_event_at_us": pc.max(at_us).as_py(),
         "nulls": {name: pc.sum(pc.greater(is_null, 0)).as_py() or 0 for name, is_null in bits.items()},
+    }
+
+
+def sums(counts: Sequence[Counts]) -> Counts:
+    """In: counts of batches, one after the other. Out: those of all together."""
+    names = ("records", "events", "duplicates", "quarantined", "late")
+    reasons, nulls = Counter[str](), Counter[str]()
+    for each in counts:
+        reasons.update(each["reasons"])
+        nulls.update(each["nulls"])
+    firsts, lasts = (
+        [each[name] for each in counts if each[name] is not None] for name in ("first_event_at_us", "last_event_at_us")
+    )
+    return {name: sum(each[name] for each in counts) for name in names} | {
+        "reasons": dict(sorted(reasons.items())),
+        "first_event_at_us": min(firsts, default=None),
+        "last_event_at_us": max(lasts, default=None),
+        "nulls": dict(nulls),
     }
 
 

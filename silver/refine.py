@@ -42,6 +42,10 @@ class Refinement:
         """In: bronze rows, none of which silver has. Reads the tables at most; writes nothing."""
         return self._judge.judge(records)
 
+    def hold(self, judged: Judged) -> None:
+        """The batch will be written later: those after it are judged as if it was in the tables."""
+        self._judge.hold(judged)
+
     def write(self, judged: Judged, bronze_version: int, processed_at: datetime) -> int:
         """Appends a judged batch, which ends with this version of bronze.events. Out: the version of silver.events."""
         if judged.counts["duplicates"]:

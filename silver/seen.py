@@ -53,6 +53,7 @@ class SeenEvents:
             version = commits.current_version(spark, SILVER_EVENTS, settings)
             for event in _as_values(events_since(spark, settings, version, since_us)):
                 self._recent.add(event.at_us, event.event_id, event.content)
+        self._held: dict[str, str] = {}
         if own_ids:
             own = self._table().where(F.col("content_id").isNotNull())
             self._own_ids.load(own.select(F.col("event_id").alias("id"), F.col("event_on").alias("day")))
@@ -62,19 +63,24 @@ class SeenEvents:
         """How many events have an id of their producer's."""
         return len(self._own_ids)
 
+    def hold(self, events: list[Event]) -> None:
+        """These events will be in silver.events: they count as seen."""
+        self._held.update((event.event_id, event.content) for event in events)
+
     def remember(self, events: list[Event]) -> None:
-        """These events are in silver.events now."""
+        """These events are in silver.events now; none is held any more."""
+        self._held = {}
         for event in events:
             self._recent.add(event.at_us, event.event_id, event.content)
         self._own_ids.add((event.event_id, event.day) for event in events if event.has_own_id)
 
     def contents(self, events: list[Event]) -> dict[str, str]:
-        """What does silver.events have under these ids? Out: id -> content, for the ids that it has."""
+        """What does silver.events have under these ids, or will have? Out: id -> content, for the ids that it has."""
         known: dict[str, str] = {}
         wanted: set[str] = set()
         stretches: dict[Day, Stretch] = {}
         for event in events:
-            content = self._recent.at(event.at_us).get(event.event_id)
+            content = self._held.get(event.event_id) or self._recent.at(event.at_us).get(event.event_id)
             if content is not None:
                 known[event.event_id] = content
             elif not self._recent.covers(event.at_us):

@@ -103,7 +103,7 @@ class Stage:
         self.wait_for(self.feed.is_done, "all records are acknowledged", timeout_s)
         wanted = held_offsets(self.settings).end
         self.wait_for(
-            lambda: self.is_running() and read_pulse(self.settings).get("read") == wanted, "all is read", timeout_s
+            lambda: self.is_running() and read_pulse(self.settings).get("written") == wanted, "all is read", timeout_s
         )
 
     def kafka_answers(self) -> bool:

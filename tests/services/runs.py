@@ -40,10 +40,10 @@ def running(settings: Settings, say: Say = print, with_rounds: bool = True) -> I
 
 
 def wait_until_read(stack: Stack, timeout_s: float = 900.0) -> None:
-    """Until the pipeline has read all that Kafka has; what dies meanwhile is started again."""
+    """Until the pipeline has written all that Kafka has; what dies meanwhile is started again."""
     end_s = time.monotonic() + timeout_s
     wanted = held_offsets(stack.settings).end
-    while read_pulse(stack.settings).get("read") != wanted:
+    while read_pulse(stack.settings).get("written") != wanted:
         stack.supervisor.watch()
         assert time.monotonic() < end_s, f"not read in {timeout_s:.0f} s: {read_pulse(stack.settings)}"
         time.sleep(0.2)
