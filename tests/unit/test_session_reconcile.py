@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from silver.session_reconcile import Span, range_to_recompute
+from silver.session_reconcile import (
+    Span,
+    counts_match,
+    is_views_alone,
+    is_within,
+    newest_sessions,
+    nothing_left_over,
+    range_to_recompute,
+    reconcile,
+    session_with,
+    stored_sessions_match,
+)
 from silver.session_rules import Event, Row, State, advance, session_key
 from tests.session_events import EVENTS, MINUTE_US, RULES
 
@@ -280,3 +291,120 @@ def test_where_a_batch_parts_a_commit_equal_numbers_say_nothing() -> None:
     span = range_to_recompute(NO_ID, arrived_at_1, streamed_of_600, [], RULES.gap_us, covers_commits=False)
     assert span is not None and (span.first_us, span.last_us) == (1 * MINUTE_US, 600 * MINUTE_US)
     assert range_to_recompute(WITH_ID, arrived(1, 2, 0), [], [], RULES.gap_us, covers_commits=False) is not None
+
+
+def test_views_alone_are_those_of_a_batch_of_which_the_stream_takes_nothing_and_says_nothing() -> None:
+    assert is_views_alone(arrived(1, 2, 0), [])
+    assert not is_views_alone(arrived(1, 2, 1), [])
+    assert not is_views_alone(arrived(1, 2, 0), [session(WITH_ID, 1, 2, 1, 1)])
+
+
+@pytest.mark.parametrize(
+    ("events", "added", "match"), [(3, (3,), True), (3, (1, 2), True), (3, (2,), False), (3, (), False)]
+)
+def test_counts_match_where_the_stream_took_as_many_events_as_arrived(
+    events: int, added: tuple[int, ...], match: bool
+) -> None:
+    streamed = [session(NO_ID, 100 * place, 100 * place, 9, each) for place, each in enumerate(added)]
+    assert counts_match(arrived(1, 5, events), streamed) == match
+
+
+def test_stored_sessions_match_where_the_stream_had_their_events_before_the_batch() -> None:
+    early, late = session(NO_ID, 1, 5, 3), session(NO_ID, 40, 50, 2)
+    keys = (early.session_key, late.session_key)
+    assert stored_sessions_match([], [early])
+    assert stored_sessions_match([session(NO_ID, 60, 60, 1, 1)], [early, late])
+    assert stored_sessions_match([session(NO_ID, 1, 50, 6, 1, keys)], [early, late])
+    # The key is the same: it need not be among those that are replaced.
+    assert stored_sessions_match([session(NO_ID, 1, 6, 4, 1)], [early, late])
+    assert not stored_sessions_match([session(NO_ID, 1, 50, 6, 1, keys)], [early])
+    assert not stored_sessions_match([session(NO_ID, 1, 6, 3, 1)], [early])
+    assert not stored_sessions_match([session(NO_ID, 1, 6, 4, 1), session(NO_ID, 40, 60, 2, 1)], [early, late])
+
+
+def test_with_an_id_each_stored_session_must_be_part_of_what_is_streamed() -> None:
+    old = session(WITH_ID, 1, 5, 3)._replace(session_key="another")
+    new = session(WITH_ID, 5000, 5001, 2, 2)
+    assert nothing_left_over(WITH_ID, [new], [], RULES.gap_us)
+    assert not nothing_left_over(WITH_ID, [new], [old], RULES.gap_us)
+    assert nothing_left_over(WITH_ID, [new._replace(replaces=("another",))], [old], RULES.gap_us)
+
+
+def test_without_an_id_only_a_stored_session_that_is_near_can_be_left_over() -> None:
+    near, far, new = session(NO_ID, 1, 5, 3), session(NO_ID, -200, -100, 3), session(NO_ID, 20, 21, 2, 2)
+    assert nothing_left_over(NO_ID, [new], [far], RULES.gap_us)
+    assert not nothing_left_over(NO_ID, [new], [far, near], RULES.gap_us)
+    assert nothing_left_over(NO_ID, [], [far, near], RULES.gap_us)
+
+
+def test_within_a_range_are_sessions_up_to_both_of_its_ends() -> None:
+    whole = session(NO_ID, 1, 9, 0)
+    assert is_within(whole, whole) and is_within(session(NO_ID, 2, 8, 0), whole)
+    assert not is_within(session(NO_ID, 0.99, 9, 0), whole) and not is_within(session(NO_ID, 1, 9.01, 0), whole)
+
+
+def test_a_session_with_a_batch_reaches_over_both() -> None:
+    old = session(WITH_ID, 10, 20, 3)
+    assert session_with(WITH_ID, arrived(25, 26, 2), [old]) == session(WITH_ID, 10, 26, 2)
+    assert session_with(WITH_ID, arrived(1, 2, 0), [old]) == session(WITH_ID, 1, 20, 0)
+    assert session_with(WITH_ID, arrived(1, 2, 0), []) == session(WITH_ID, 1, 2, 0)
+
+
+def test_the_newest_sessions_are_held_up_to_a_number_of_events_those_of_one_user_together() -> None:
+    newest = [
+        (NO_ID, session(NO_ID, 40, 50, 2)),
+        (WITH_ID, session(WITH_ID, 30, 45, 3)),
+        (NO_ID, session(NO_ID, 1, 5, 4)),
+    ]
+    assert list(newest_sessions(newest, 4)) == [NO_ID]
+    assert list(newest_sessions(newest, 5)) == [NO_ID, WITH_ID]
+    held = newest_sessions(newest, 9)
+    assert (held[NO_ID].first_us, held[NO_ID].last_us) == (1 * MINUTE_US, 50 * MINUTE_US)
+    assert newest_sessions([], 9) == {}
+
+
+OTHER, DAY = (8, "t"), 24 * 60
+
+
+def test_a_batch_is_parted_into_what_is_right_and_what_is_to_be_computed_again() -> None:
+    old, lost = session(WITH_ID, 1, 5, 3), session(OTHER, 1, 5, 3)
+    batch = {WITH_ID: arrived(7, 9, 2), OTHER: arrived(7, 9, 2), NO_ID: arrived(7, 8, 1)}
+    streamed = {
+        WITH_ID: [session(WITH_ID, 1, 9, 5, 2, (old.session_key,))],
+        OTHER: [session(OTHER, 7, 9, 2, 2)],
+        NO_ID: [session(NO_ID, 7, 8, 1, 1)],
+    }
+    stored = {WITH_ID: [old], OTHER: [lost]}
+    found = reconcile(batch, streamed, stored, RULES.gap_us, covers_commits=True)
+    assert found.recompute == {OTHER: Span("", 1 * MINUTE_US, 9 * MINUTE_US, 0)}
+    assert found.placed == {WITH_ID: [session(WITH_ID, 1, 9, 2)], NO_ID: streamed[NO_ID]}
+    parted = reconcile(batch, streamed, stored, RULES.gap_us, covers_commits=False)
+    assert (parted.recompute.keys(), parted.placed) == (batch.keys(), {})
+    computed = {OTHER: [session(OTHER, 1, 9, 5, 5)]}
+    assert found.with_computed(computed).placed == found.placed | computed
+    assert found.with_computed({}).placed == found.placed | {OTHER: []}
+
+
+def test_days_change_on_which_a_session_began_or_begins() -> None:
+    old = session(NO_ID, DAY, DAY + 5, 3)
+    new = session(NO_ID, DAY - 10, DAY + 5, 4, 1, (old.session_key,))
+    found = reconcile({NO_ID: arrived(DAY - 10, DAY - 10, 1)}, {NO_ID: [new]}, {NO_ID: [old]}, RULES.gap_us, True)
+    assert (found.recompute, found.days()) == ({}, {0, 1})
+    assert found.gone_keys() == {old.session_key}
+    assert found.changed_keys() == [new.session_key]
+
+
+def test_a_session_that_stays_as_it_was_or_has_the_same_key_is_not_gone() -> None:
+    old, far = session(NO_ID, 1, 5, 3), session(NO_ID, 5 * DAY, 5 * DAY, 3)
+    new = session(NO_ID, 1, 9, 5, 2, (old.session_key,))
+    found = reconcile({NO_ID: arrived(7, 9, 2)}, {NO_ID: [new]}, {NO_ID: [old, far]}, RULES.gap_us, True)
+    assert (found.days(), found.gone_keys(), found.changed_keys()) == ({0}, set(), [old.session_key])
+
+
+def test_of_a_range_that_was_computed_again_all_that_lay_within_and_is_no_more_is_gone() -> None:
+    early, late, far = session(NO_ID, 1, 5, 3), session(NO_ID, 40, 50, 2), session(NO_ID, 5 * DAY, 5 * DAY, 3)
+    found = reconcile({NO_ID: arrived(20, 20, 1)}, {}, {NO_ID: [early, late, far]}, RULES.gap_us, True)
+    joined = session(NO_ID, 1, 50, 6, 6)
+    found = found.with_computed({NO_ID: [joined]})
+    assert (found.gone_keys(), found.changed_keys()) == ({late.session_key}, [joined.session_key])
+    assert found.days() == {0}
