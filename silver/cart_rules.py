@@ -10,10 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-CART, REMOVE, PURCHASE = 0, 1, 2
+from lakehouse.event_contract import CART, PURCHASE, REMOVE
+
+RANKS = {kind: rank for rank, kind in enumerate((CART, REMOVE, PURCHASE))}
 """Of changes at one moment this is the order."""
 
-RANKS = {"cart": CART, "remove_from_cart": REMOVE, "purchase": PURCHASE}
+_CART_RANK = RANKS[CART]
 
 
 class Change(NamedTuple):
@@ -55,7 +57,7 @@ def walk(changes: Iterable[Change], abandon_us: int) -> tuple[tuple[Item, ...], 
         if quantities and before_us is not None and change.at_us - before_us >= abandon_us:
             abandoned = Abandoned(abandoned.count + 1, before_us + abandon_us, _items(quantities, prices))
         product = change.product_id
-        if change.rank == CART:
+        if change.rank == _CART_RANK:
             quantities[product] = quantities.get(product, 0) + 1
             prices[product] = change.price_cents
         elif product in quantities:

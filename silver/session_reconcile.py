@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from lakehouse.session_key import session_key
 from silver.days_of_ids import Day
-from silver.session_rules import session_key
 from silver.stretches import DAY_US
 
 StreamKey = tuple[int, str]

@@ -6,13 +6,14 @@ hour apart. Stream, batch and rebuild go by these rules alone; for its cart see 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from lakehouse.event_contract import CART, EVENT_TYPES, PURCHASE, REMOVE, VIEW
+from lakehouse.session_key import session_key
 from silver.cart_rules import RANKS, Change, value_cents, walk
 
 _VIEWED, _CARTED, _BOUGHT = 1, 2, 4
@@ -108,12 +109,6 @@ def expires_us(session: Session, rules: Rules) -> int:
     return session.ended_us + rules.hold_us
 
 
-def session_key(user_id: int, session_id: str, started_us: int) -> str:
-    """128 bits in hex. The id, which may have any characters, is last, and no id is unlike any."""
-    named = f"{user_id}|session|{session_id}" if session_id else f"{user_id}|start|{started_us}"
-    return hashlib.sha256(named.encode()).hexdigest()[:32]
-
-
 def to_text(state: State) -> str:
     """For a state store. A reader of another version of the rules refuses it."""
     return json.dumps(
@@ -169,20 +164,20 @@ def _together(pieces: Sequence[tuple[Session, bool]], gap_us: int | None) -> Ite
 
 
 def _session_of(run: Sequence[Event]) -> Session:
-    counts = dict.fromkeys(("view", *RANKS), 0)
+    counts = dict.fromkeys(EVENT_TYPES, 0)
     brands: dict[str, int] = {}
     changes: list[Change] = []
     revenue_cents = 0
     for event in run:
         counts[event.kind] += 1
-        is_sale = event.kind == "purchase" and event.price_cents > 0
+        is_sale = event.kind == PURCHASE and event.price_cents > 0
         revenue_cents += event.price_cents if is_sale else 0
-        step = _VIEWED if event.kind == "view" else _CARTED if event.kind == "cart" else _BOUGHT if is_sale else 0
+        step = _VIEWED if event.kind == VIEW else _CARTED if event.kind == CART else _BOUGHT if is_sale else 0
         brands[event.brand] = brands.get(event.brand, 0) | step
         # A refund takes nothing out of the cart.
-        if event.kind in RANKS and not (event.kind == "purchase" and event.price_cents < 0):
+        if event.kind in RANKS and not (event.kind == PURCHASE and event.price_cents < 0):
             changes.append(Change(event.at_us, RANKS[event.kind], event.event_id, event.product_id, event.price_cents))
-    steps = (counts["view"], counts["cart"], counts["remove_from_cart"], counts["purchase"])
+    steps = (counts[VIEW], counts[CART], counts[REMOVE], counts[PURCHASE])
     return Session(run[0].at_us, run[-1].at_us, *steps, revenue_cents, brands, tuple(sorted(changes)))
 
 

@@ -15,6 +15,7 @@ from pyspark.sql.streaming.stateful_processor import (
     TimerValues,
 )
 
+from lakehouse.event_contract import VIEW
 from lakehouse.settings import Settings
 from silver.session_rules import Event, Rules, State, advance, expires_us, from_text, still_held, to_text
 from silver.sessions import KEY, RULE_ROWS, rule_input, rules_of
@@ -24,7 +25,7 @@ def is_streamed() -> Column:
     """Which rows of silver.events does the stream take? A view in a session with an id changes no cart, and what it
     adds to the row needs no order: it is added without the stream, whose price is by the session (`session_views`).
     """
-    return (F.col("event_type") != "view") | F.col("user_session").isNull()
+    return (F.col("event_type") != VIEW) | F.col("user_session").isNull()
 
 
 def session_stream(events: DataFrame, held: DataFrame, settings: Settings) -> DataFrame:

@@ -6,6 +6,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType
 
+from lakehouse.event_contract import VIEW
+from lakehouse.session_key import session_key_column
 from lakehouse.tables import SILVER_SESSIONS
 from silver.sessions import BRANDS, as_time, session_facts
 
@@ -41,7 +43,7 @@ def with_views(batch: DataFrame, streamed: DataFrame, stored: DataFrame) -> Data
     started_at = F.least(as_time("first_us"), "before.started_at")
     viewed = F.transform("viewed_brands", lambda brand: _brand(brand, F.lit(True), F.lit(False), F.lit(False)))
     rows = parts.select(
-        _session_key().alias("session_key"),
+        session_key_column(F.col("first_us")).alias("session_key"),
         F.to_date(started_at).alias("started_on"),
         *_SESSION,
         started_at.alias("started_at"),
@@ -56,19 +58,13 @@ def with_views(batch: DataFrame, streamed: DataFrame, stored: DataFrame) -> Data
 
 def _batch_sessions(events: DataFrame) -> DataFrame:
     """In: rows of silver.events, all with a session id. Out: one row per session, as `with_views` wants it."""
-    at_us, is_view = F.unix_micros("event_at"), F.col("event_type") == "view"
+    at_us, is_view = F.unix_micros("event_at"), F.col("event_type") == VIEW
     return events.groupBy(*_SESSION).agg(
         F.min(at_us).alias("first_us"),
         F.max(at_us).alias("last_us"),
         F.count_if(is_view).alias("new_views"),
         F.collect_set(F.when(is_view, F.coalesce("brand", F.lit("")))).alias("viewed_brands"),
     )
-
-
-def _session_key() -> Column:
-    """`session_rules.session_key` of a session with an id."""
-    named = F.concat_ws("|", F.col("user_id").cast("string"), F.lit("session"), "user_session")
-    return F.left(F.sha2(named, 256), F.lit(32))
 
 
 def _newest(name: str) -> Column:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from silver.session_rules import session_key
+from lakehouse.session_key import session_key
 
 KINDS = ("view", "cart", "remove_from_cart", "purchase")
 

@@ -11,7 +11,8 @@ from pyspark.sql import Row
 from pyspark.sql.streaming.stateful_processor import ExpiredTimerInfo, TimerValues
 from pyspark.sql.streaming.tws_tester import TwsTester
 
-from silver.session_rules import Event, State, advance, from_text, session_key, to_text
+from lakehouse.session_key import session_key
+from silver.session_rules import Event, State, advance, from_text, to_text
 from silver.session_stream import SessionProcessor
 from silver.sessions import RULE_INPUT, RULE_ROWS
 from tests.session_events import MINUTE_US, RULES, event

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lakehouse.session_key import session_key
 from silver.session_reconcile import (
     Span,
     counts_match,
@@ -20,7 +21,7 @@ from silver.session_reconcile import (
     session_with,
     stored_sessions_match,
 )
-from silver.session_rules import Event, Row, State, advance, session_key
+from silver.session_rules import Event, Row, State, advance
 from tests.session_events import EVENTS, MINUTE_US, RULES
 
 WITH_ID, NO_ID = (7, "s"), (7, "")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from silver.session_rules import Event, Row, State, advance, from_text, session_key, still_held, to_text
+from lakehouse.session_key import session_key
+from silver.session_rules import Event, Row, State, advance, from_text, still_held, to_text
 from tests.session_events import EVENTS, MINUTE_US, RULES, event
 
 
