@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import NamedTuple
 
 from lakehouse.session_key import session_key
-from silver.days_of_ids import Day
+from silver.days_of_ids import date_of
 from silver.stretches import DAY_US
 
 StreamKey = tuple[int, str]
@@ -54,10 +55,10 @@ class Reconciled:
         again = {key: computed.get(key, []) for key in self.recompute}
         return Reconciled(self.stored, self.recompute, {**self.placed, **again})
 
-    def days(self) -> set[Day]:
-        """On which changed sessions begin, or began."""
+    def days(self) -> list[date]:
+        """On which changed sessions begin, or began, in order."""
         starts = (span.first_us for key, spans in self.placed.items() for span in (*self._replaced(key), *spans))
-        return {start_us // DAY_US for start_us in starts}
+        return sorted(map(date_of, {start_us // DAY_US for start_us in starts}))
 
     def gone_keys(self) -> set[str]:
         """Of sessions that are none any more: they became part of another, or begin at another time."""

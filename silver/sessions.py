@@ -13,6 +13,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import ArrayType, BooleanType, LongType, StringType, StructField, StructType
 
+from lakehouse.commits import Note
+from lakehouse.errors import SettingError
 from lakehouse.schemas import AMOUNT, PRICE
 from lakehouse.settings import Settings
 from lakehouse.tables import SILVER_SESSIONS
@@ -73,6 +75,21 @@ def rules_of(settings: Settings) -> Rules:
 def rules_in(settings: Settings) -> dict[str, int]:
     """The settings that the rows are made by, for the note of a commit."""
     return {name: getattr(settings, name) for name in ("session_gap_s", "cart_abandon_s")}
+
+
+def refuse_other_rules(note: Note, settings: Settings) -> None:
+    """Rows by two rules in one table would be neither.
+
+    :param note: of the newest commit of silver.sessions. :raises SettingError: it was made with other rules.
+    """
+    made_with = note.get("rules", rules_in(settings))
+    for name, value in rules_in(settings).items():
+        if made_with[name] != value:
+            raise SettingError(
+                f"The setting {name} is {value}, but {SILVER_SESSIONS.name} was made with {made_with[name]}.",
+                "the rules that the table was made with",
+                f"set LAKEHOUSE_{name.upper()}={made_with[name]}, or run `lakehouse rebuild gold` with the new one",
+            )
 
 
 def rule_input(events: DataFrame) -> DataFrame:

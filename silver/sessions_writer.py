@@ -15,7 +15,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse import commits
-from lakehouse.errors import SettingError
 from lakehouse.publication import publish_committed
 from lakehouse.revisions import in_revision
 from lakehouse.settings import Settings
@@ -33,6 +32,7 @@ from silver.sessions import (
     RULE_INPUT,
     RULE_ROWS,
     computed_sessions,
+    refuse_other_rules,
     rule_input,
     rules_in,
     rules_of,
@@ -61,7 +61,7 @@ class SessionsWriter:
         self._spark.conf.set("spark.sql.streaming.noDataMicroBatches.enabled", "false")
         commits.create_tables(self._spark, (SILVER_SESSIONS,), settings)
         self._note = commits.last_note(self._spark, SILVER_SESSIONS, settings)
-        _refuse_other_rules(self._note, settings)
+        refuse_other_rules(self._note, settings)
         if not self._note:
             self._build()
         self._publish()
@@ -132,20 +132,9 @@ class SessionsWriter:
         if reconciled.recompute:
             computed = self._computed(reconciled.recompute, upto).persist()
             reconciled = reconciled.with_computed(rule_spans(computed))
-        days = sorted(map(date_of, reconciled.days()))
-        revision = self._note.get("revision", 0) + bool(days)
-        note = self._note | _note(self._settings, upto, revision)
-        note |= {
-            "days": [day.isoformat() for day in days],
-            "gone": [[key] for key in sorted(reconciled.gone_keys())],
-        }
-        if days:
-            table = commits.read_table(self._spark, SILVER_SESSIONS, self._settings)
-            table = table.where(F.col("started_on").isin(days))
-            rows = self._changed_rows(events, streamed, computed, table, reconciled.recompute)
-            fresh = in_revision(rows, SILVER_SESSIONS, revision, datetime.now(UTC))
-            kept = self._without(table, reconciled)
-            commits.replace(kept.unionByName(fresh), SILVER_SESSIONS, self._settings, note, note["days"])
+        note = self._note_of(reconciled, upto)
+        if note["days"]:
+            self._replace_days(events, streamed, computed, reconciled, note)
         else:
             commits.append_nothing(self._spark, SILVER_SESSIONS, self._settings, note)
         self._note = note
@@ -153,6 +142,27 @@ class SessionsWriter:
         self._index.add(reconciled.placed)
         if computed is not None:
             computed.unpersist()
+
+    def _note_of(self, reconciled: Reconciled, upto: int) -> commits.Note:
+        days = [day.isoformat() for day in reconciled.days()]
+        gone = [[key] for key in sorted(reconciled.gone_keys())]
+        revision = self._note.get("revision", 0) + bool(days)
+        return self._note | _note(self._settings, upto, revision) | {"days": days, "gone": gone}
+
+    def _replace_days(
+        self,
+        events: DataFrame,
+        streamed: DataFrame,
+        computed: DataFrame | None,
+        reconciled: Reconciled,
+        note: commits.Note,
+    ) -> None:
+        table = commits.read_table(self._spark, SILVER_SESSIONS, self._settings)
+        table = table.where(F.col("started_on").isin(reconciled.days()))
+        rows = self._changed_rows(events, streamed, computed, table, reconciled.recompute)
+        fresh = in_revision(rows, SILVER_SESSIONS, note["revision"], datetime.now(UTC))
+        kept = self._without(table, reconciled)
+        commits.replace(kept.unionByName(fresh), SILVER_SESSIONS, self._settings, note, note["days"])
 
     def _computed(self, ranges: Mapping[StreamKey, Span], upto: int) -> DataFrame:
         silver = commits.read_table(self._spark, SILVER_EVENTS, self._settings, upto)
@@ -244,15 +254,3 @@ def _pieces(waiting: Mapping[int, int]) -> Iterator[int]:
 
 def _note(settings: Settings, silver_version: int, revision: int) -> commits.Note:
     return {"silver_version": silver_version, "revision": revision, "rules": rules_in(settings)}
-
-
-def _refuse_other_rules(note: commits.Note, settings: Settings) -> None:
-    """Rows by two rules in one table would be neither."""
-    made_with = note.get("rules", rules_in(settings))
-    for name, value in rules_in(settings).items():
-        if made_with[name] != value:
-            raise SettingError(
-                f"The setting {name} is {value}, but {SILVER_SESSIONS.name} was made with {made_with[name]}.",
-                "the rules that the table was made with",
-                f"set LAKEHOUSE_{name.upper()}={made_with[name]}, or run `lakehouse rebuild gold` with the new one",
-            )

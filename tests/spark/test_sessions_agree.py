@@ -29,7 +29,7 @@ def random_events(spark: SparkSession, seed: int, count: int) -> DataFrame:
 
     def one(number: int) -> tuple[Any, ...]:
         kind = draw.choice(EVENT_TYPES)
-        at = START + timedelta(seconds=draw.randrange(60) * GAP_S / 2 - draw.choice([0, 0, 1]))
+        at = START + timedelta(seconds=draw.randrange(200) * GAP_S / 2 - draw.choice([0, 0, 1]))
         price = Decimal(draw.choice(["2.62", "0.00"] + ["-1.50"] * (kind == PURCHASE)))
         session_id = draw.choice([None, None, "s", "t"])
         product, user = draw.randint(1, 3), draw.randint(1, 4)
@@ -72,7 +72,7 @@ def facts(rows: DataFrame) -> dict[str, Facts]:
 
 
 def test_windows_and_rules_find_the_same_sessions_and_carts(spark: SparkSession) -> None:
-    events = random_events(spark, 1, 600).cache()
+    events = random_events(spark, 1, 300).cache()
     found = by_windows(events)
     assert found == by_rules(events)
     assert len(found) > 60 and sum(bool(cart) for *_, cart in found.values()) > 20
