@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
+from itertools import chain
 from typing import NamedTuple
 
 from lakehouse.session_key import session_key
@@ -55,27 +57,34 @@ class Reconciled:
         again = {key: computed.get(key, []) for key in self.recompute}
         return Reconciled(self.stored, self.recompute, {**self.placed, **again})
 
+    @cached_property
     def days(self) -> list[date]:
         """On which changed sessions begin, or began, in order."""
-        starts = (span.first_us for key, spans in self.placed.items() for span in (*self._replaced(key), *spans))
-        return sorted(map(date_of, {start_us // DAY_US for start_us in starts}))
+        spans = chain(*self._replaced.values(), *self.placed.values())
+        return sorted(map(date_of, {span.first_us // DAY_US for span in spans}))
 
-    def gone_keys(self) -> set[str]:
+    @cached_property
+    def gone_keys(self) -> list[str]:
         """Of sessions that are none any more: they became part of another, or begin at another time."""
         gone: set[str] = set()
-        for key, spans in self.placed.items():
-            gone |= {old.session_key for old in self._replaced(key)} - {span.session_key for span in spans}
-        return gone
+        for key, olds in self._replaced.items():
+            gone |= {old.session_key for old in olds} - {span.session_key for span in self.placed[key]}
+        return sorted(gone)
 
+    @property
     def changed_keys(self) -> list[str]:
         return [span.session_key for spans in self.placed.values() for span in spans]
 
-    def _replaced(self, key: StreamKey) -> list[Span]:
+    @cached_property
+    def _replaced(self) -> dict[StreamKey, list[Span]]:
         """Sessions of the table in whose place others come."""
-        covered, whole = _covered_keys(self.placed[key]), self.recompute.get(key)
+        return {key: self._replaced_by(key, spans) for key, spans in self.placed.items() if self.stored.get(key)}
+
+    def _replaced_by(self, key: StreamKey, spans: Sequence[Span]) -> list[Span]:
+        covered, whole = _covered_keys(spans), self.recompute.get(key)
         return [
             old
-            for old in self.stored.get(key, [])
+            for old in self.stored[key]
             if old.session_key in covered or (whole is not None and is_within(old, whole))
         ]
 

@@ -144,8 +144,8 @@ class SessionsWriter:
             computed.unpersist()
 
     def _note_of(self, reconciled: Reconciled, upto: int) -> commits.Note:
-        days = [day.isoformat() for day in reconciled.days()]
-        gone = [[key] for key in sorted(reconciled.gone_keys())]
+        days = [day.isoformat() for day in reconciled.days]
+        gone = [[key] for key in reconciled.gone_keys]
         revision = self._note.get("revision", 0) + bool(days)
         return self._note | _note(self._settings, upto, revision) | {"days": days, "gone": gone}
 
@@ -158,7 +158,7 @@ class SessionsWriter:
         note: commits.Note,
     ) -> None:
         table = commits.read_table(self._spark, SILVER_SESSIONS, self._settings)
-        table = table.where(F.col("started_on").isin(reconciled.days()))
+        table = table.where(F.col("started_on").isin(reconciled.days))
         rows = self._changed_rows(events, streamed, computed, table, reconciled.recompute)
         fresh = in_revision(rows, SILVER_SESSIONS, note["revision"], datetime.now(UTC))
         kept = self._without(table, reconciled)
@@ -190,7 +190,7 @@ class SessionsWriter:
 
     def _without(self, table: DataFrame, reconciled: Reconciled) -> DataFrame:
         """In: rows of silver.sessions. Out: those of sessions that have neither changed nor gone."""
-        keys = [*reconciled.changed_keys(), *sorted(reconciled.gone_keys())]
+        keys = [*reconciled.changed_keys, *reconciled.gone_keys]
         replaced = frame_of_columns(self._spark, {"session_key": (pa.string(), keys)})
         return table.join(F.broadcast(replaced), "session_key", how="left_anti").select(*table.columns)
 

@@ -391,16 +391,16 @@ def test_days_change_on_which_a_session_began_or_begins() -> None:
     old = session(NO_ID, DAY, DAY + 5, 3)
     new = session(NO_ID, DAY - 10, DAY + 5, 4, 1, (old.session_key,))
     found = reconcile({NO_ID: arrived(DAY - 10, DAY - 10, 1)}, {NO_ID: [new]}, {NO_ID: [old]}, RULES.gap_us, True)
-    assert (found.recompute, found.days()) == ({}, [FIRST_DAY, date(1970, 1, 2)])
-    assert found.gone_keys() == {old.session_key}
-    assert found.changed_keys() == [new.session_key]
+    assert (found.recompute, found.days) == ({}, [FIRST_DAY, date(1970, 1, 2)])
+    assert found.gone_keys == [old.session_key]
+    assert found.changed_keys == [new.session_key]
 
 
 def test_a_session_that_stays_as_it_was_or_has_the_same_key_is_not_gone() -> None:
     old, far = session(NO_ID, 1, 5, 3), session(NO_ID, 5 * DAY, 5 * DAY, 3)
     new = session(NO_ID, 1, 9, 5, 2, (old.session_key,))
     found = reconcile({NO_ID: arrived(7, 9, 2)}, {NO_ID: [new]}, {NO_ID: [old, far]}, RULES.gap_us, True)
-    assert (found.days(), found.gone_keys(), found.changed_keys()) == ([FIRST_DAY], set(), [old.session_key])
+    assert (found.days, found.gone_keys, found.changed_keys) == ([FIRST_DAY], [], [old.session_key])
 
 
 def test_of_a_range_that_was_computed_again_all_that_lay_within_and_is_no_more_is_gone() -> None:
@@ -408,5 +408,5 @@ def test_of_a_range_that_was_computed_again_all_that_lay_within_and_is_no_more_i
     found = reconcile({NO_ID: arrived(20, 20, 1)}, {}, {NO_ID: [early, late, far]}, RULES.gap_us, True)
     joined = session(NO_ID, 1, 50, 6, 6)
     found = found.with_computed({NO_ID: [joined]})
-    assert (found.gone_keys(), found.changed_keys()) == ({late.session_key}, [joined.session_key])
-    assert found.days() == [FIRST_DAY]
+    assert (found.gone_keys, found.changed_keys) == ([late.session_key], [joined.session_key])
+    assert found.days == [FIRST_DAY]
