@@ -1,8 +1,7 @@
 """Open carts as they were known when they opened: one row per opening, with features and what became of it.
 
 A session's cart opens with the cart event that takes it from empty to holding something; that event is the cut-off.
-Events are in the order in which `silver/session_rules.py` takes them: time, then views, carts, removes, purchases, then
-event_id.
+Events are in the order of time, then of their types (`lakehouse/event_contract.py`), then of event_id.
 Features know the customer's events up to the cut-off, itself included, and of products whole days before it.
 """
 
