@@ -41,7 +41,7 @@ from lakehouse.tables import SILVER_EVENTS, SILVER_SESSIONS, Table
 from lakehouse.topics import Key, Row
 from lakehouse.values import frame_of_table
 from silver.refine import Refinement
-from silver.visits import Visits
+from silver.sessions_writer import SessionsWriter
 
 EVENTS, COMMIT = 1_000_000, 100_000
 _START_AT = datetime(2020, 1, 6, tzinfo=UTC)
@@ -61,12 +61,12 @@ class _Nowhere:
 class _WhenRead(Stop):
     """Says stop when sessions have read this version of silver.events."""
 
-    def __init__(self, visits: Visits, version: int) -> None:
+    def __init__(self, writer: SessionsWriter, version: int) -> None:
         super().__init__()
-        self._visits, self._version = visits, version
+        self._writer, self._version = writer, version
 
     def is_set(self) -> bool:
-        return self._visits.read_version >= self._version
+        return self._writer.read_version >= self._version
 
 
 def measure(settings: Settings, events: int) -> dict[str, Any]:
@@ -100,13 +100,13 @@ def _take_in(way: str, full: Settings, home: Path, version: int) -> float:
     settings = _copy_of(full, home, way)
     shutil.copytree(full.lake_url, settings.lake_url)
     with spark_session("storefront bench backlog", settings) as spark:
-        visits = Visits(spark, settings, _Nowhere())
+        writer = SessionsWriter(spark, settings, _Nowhere())
         say_on_stderr(f"measuring: {way}")
         began_s = time.monotonic()
         if way == "bulk":
-            visits.catch_up(0)
+            writer.catch_up(0)
         else:
-            visits.stream(_WhenRead(visits, version))
+            writer.stream(_WhenRead(writer, version))
         return round(time.monotonic() - began_s, 1)
 
 
@@ -122,7 +122,7 @@ def _rows_of(spark: SparkSession, settings: Settings) -> DataFrame:
 def _make_silver(spark: SparkSession, settings: Settings, events: int) -> int:
     """Also silver.sessions, of no events. Out: the newest version of silver.events."""
     refinement = Refinement(spark, settings)
-    Visits(spark, settings, _Nowhere())
+    SessionsWriter(spark, settings, _Nowhere())
     offset = 0
     for number, batch in enumerate(_batches(events)):
         judged = refinement.judge(_records(spark, settings, batch, offset))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from ingest.event_batch import COLUMNS
+from lakehouse.event_contract import FIELDS
 from lakehouse.percentiles import percentiles
 
 _MARK = b'"purchase"'  # a record without it is no purchase, and is not parsed
@@ -66,7 +66,7 @@ class Payments:
         if _MARK not in value:
             return False
         event = json.loads(value)
-        identity = tuple(str(event.get(name)) for name in COLUMNS)
+        identity = tuple(str(event.get(name)) for name in FIELDS)
         if event["event_type"] != "purchase" or identity in self._known:
             return False
         price = Decimal(event["price"])

@@ -6,6 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from gold.product_sales import count_and_total
+from lakehouse.event_contract import PURCHASE
 from lakehouse.schemas import AMOUNT, CUT
 from lakehouse.tables import GOLD_ORDERS
 
@@ -22,7 +23,7 @@ def order_lines(events: DataFrame) -> DataFrame:
     count = F.concat(F.size("extras").cast("string"), F.lit(" fields, see silver.events"))
     cut = F.to_json(F.create_map(F.lit(CUT), count))
     extras = F.when(F.char_length(whole) > _LONGEST_EXTRAS, cut).otherwise(whole)
-    purchases = events.where(F.col("event_type") == "purchase").withColumn("extras", extras)
+    purchases = events.where(F.col("event_type") == PURCHASE).withColumn("extras", extras)
     return purchases.select("event_id", *_ORDER, *_LINE[1:])
 
 

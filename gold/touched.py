@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lakehouse import commits
+from lakehouse.event_contract import VIEW
 from lakehouse.settings import Settings
 from lakehouse.tables import SILVER_EVENTS
 from lakehouse.values import frame_of_table
@@ -37,5 +38,5 @@ class Touched:
     def _first(self, after: int, upto: int) -> pa.Table:
         events, _ = commits.added_rows(self._spark, SILVER_EVENTS, self._settings, after, upto)
         one = (F.col("user_id").alias("who"), F.coalesce("user_session", F.lit("")).alias("which"))
-        changes = events.where(F.col("event_type") != "view")
+        changes = events.where(F.col("event_type") != VIEW)
         return changes.groupBy(*one).agg(F.min("event_at").alias("touched_at")).toArrow()

@@ -6,11 +6,9 @@ import csv
 import re
 from typing import NamedTuple
 
-from ingest.event_batch import COLUMNS
+from lakehouse.event_contract import FIELDS, NEEDED_FIELDS, OWN_ID
 
-NEEDED = ("event_time", "event_type", "product_id", "price", "user_id")
 _SEPARATORS = (",", ";", "\t", "|")
-_OWN_ID = "event_id"
 _WORD = re.compile(r"\s*[^\W\d][^\W\d_]+([ _-][^\W\d]+)*\s*")
 
 
@@ -34,10 +32,10 @@ def layout_of(first_line: bytes) -> Layout:
     separator, names = max(by_separator.items(), key=lambda each: len(_known(each[1])))
     if len(_known(names)) < 2:
         _refuse_a_header_of_others(text, by_separator)
-        separator = next((each for each, found in by_separator.items() if len(found) == len(COLUMNS)), ",")
-        return Layout(COLUMNS, separator, False)
+        separator = next((each for each, found in by_separator.items() if len(found) == len(FIELDS)), ",")
+        return Layout(FIELDS, separator, False)
     columns = tuple(folded if (folded := _folded(name)) in _OURS else name.strip() for name in names)
-    missing = [name for name in NEEDED if name not in columns]
+    missing = [name for name in NEEDED_FIELDS if name not in columns]
     if missing:
         raise ValueError(f"its header lacks {', '.join(missing)}: {text[:200]!r}")
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
@@ -46,7 +44,7 @@ def layout_of(first_line: bytes) -> Layout:
     return Layout(columns, separator, True)
 
 
-_OURS = {*COLUMNS, _OWN_ID}
+_OURS = {*FIELDS, OWN_ID}
 
 
 def _fields(text: str, separator: str) -> list[str]:

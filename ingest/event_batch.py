@@ -9,13 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from ingest.catalogue import Catalogue
-from ingest.rows import TYPES, Rows
+from ingest.rows import Rows
+from lakehouse.event_contract import EVENT_TYPES, FIELDS
 
-COLUMNS = (
-    "event_time", "event_type", "product_id", "category_id", "category_code", "brand", "price", "user_id",
-    "user_session",
-)  # fmt: skip
-HEADER = (",".join(COLUMNS) + "\n").encode()
+HEADER = (",".join(FIELDS) + "\n").encode()
 
 HEX = np.array([f"{byte:02x}" for byte in range(256)], "S2")
 
@@ -88,7 +85,7 @@ class EventBatch:
         price = [prices[p] for p in product]
         for at in np.flatnonzero(rows["refund"]).tolist():
             price[at] = "-" + price[at]
-        kind = [TYPES[t] for t in rows["type"].tolist()]
+        kind = [EVENT_TYPES[t] for t in rows["type"].tolist()]
         return zip(self._times(), kind, product, price, rows["user_id"].tolist(), self._sessions(), strict=True)
 
     def _times(self) -> list[str]:

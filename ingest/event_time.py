@@ -6,10 +6,9 @@ import re
 from datetime import UTC, datetime
 from functools import lru_cache
 
-# silver/records.py reads the same.
-_SECOND = r"(?::(\d{2})(?:[.,](\d{1,6})\d{0,93})?)?"
-_ZONE = r"(?: ?(?:UTC|GMT|Z|([+-]\d{2}(?::?\d{2})?)(?: [A-Z]{3,5})?)(?:\[[\w/+:-]{1,40}\])?)?"
-_TIME = re.compile(rf"(\d{{4}}-\d{{2}}-\d{{2}})[ T](\d{{2}}:\d{{2}}){_SECOND}{_ZONE}", re.ASCII | re.IGNORECASE)
+from lakehouse.event_contract import TIME_DAY, TIME_MINUTE, TIME_SECOND, TIME_ZONE
+
+_TIME = re.compile(rf"{TIME_DAY}{TIME_MINUTE}(?:{TIME_SECOND})?{TIME_ZONE}", re.ASCII | re.IGNORECASE)
 
 
 def read_time(text: str) -> datetime | None:

@@ -16,8 +16,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ingest.event_batch import COLUMNS
 from ingest.event_time import read_time
+from lakehouse.event_contract import FIELDS
 from lakehouse.registry import Registry, missing_extra
 from lakehouse.settings import Settings
 
@@ -78,7 +78,7 @@ def _typed(value: bytes) -> dict[str, Any] | None:
     """An event's values by the types of the schema; None if it does not fit them."""
     try:
         event = json.loads(value, parse_float=str)
-        if not isinstance(event, dict) or not event.keys() <= set(COLUMNS):
+        if not isinstance(event, dict) or not event.keys() <= set(FIELDS):
             return None
         return {
             "event_time": _micros(event["event_time"]),

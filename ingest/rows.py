@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from lakehouse.event_contract import EVENT_TYPES
+
 Rows = npt.NDArray[np.void]
 
-TYPES = ("view", "cart", "remove_from_cart", "purchase")
-VIEW, CART, REMOVE, PURCHASE = range(4)
+VIEW, CART, REMOVE, PURCHASE = range(len(EVENT_TYPES))
 
 # at_ms: since 1970, UTC. product: index into the catalogue. high, low: the session; both 0 is none.
 ROW = np.dtype(

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from ingest.console import Progress, printable, stop_on_signals
 from ingest.csv_rows import MOST_BROKEN_SHARE, MOST_ROW_BYTES, CsvFile, CsvRow, open_csv
-from ingest.event_batch import COLUMNS, HEADER
+from ingest.event_batch import HEADER
 from ingest.event_time import utc_day
 from lakehouse.errors import InputError, LakehouseError
+from lakehouse.event_contract import FIELDS
 from lakehouse.settings import load_settings
 
 GATHERED_BYTES = 32 * 1024 * 1024
@@ -109,8 +110,8 @@ def _split(
 
 def _header(file: CsvFile) -> bytes:
     """Of the files of its days: ours where that says the same."""
-    is_ours = file.columns == COLUMNS and file.separator == ","
-    return HEADER if is_ours else file.header or file.separator.join(COLUMNS).encode() + b"\n"
+    is_ours = file.columns == FIELDS and file.separator == ","
+    return HEADER if is_ours else file.header or file.separator.join(FIELDS).encode() + b"\n"
 
 
 def _ended(row: CsvRow, path: Path) -> bytes:

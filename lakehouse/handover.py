@@ -11,6 +11,8 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from lakehouse.event_contract import PURCHASE
+
 
 class Purchase(NamedTuple):
     """One row of silver.events that counts as a sale or a refund.
@@ -30,7 +32,7 @@ class Purchase(NamedTuple):
 
 def is_purchase() -> Column:
     """Purchases count when they have a price: above zero as a sale, below as a refund."""
-    return (F.col("event_type") == "purchase") & (F.col("price") != 0)
+    return (F.col("event_type") == PURCHASE) & (F.col("price") != 0)
 
 
 def purchase_columns() -> list[Column]:

@@ -23,8 +23,7 @@ from lakehouse.tables import (
     SILVER_SESSIONS,
     Table,
 )
-from silver.sessions import sessions
-from silver.visits import rules_in
+from silver.sessions import rules_in, sessions
 
 Read = Callable[[Table], DataFrame]
 Version = Callable[[Table], int]

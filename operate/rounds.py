@@ -27,7 +27,7 @@ from lakehouse.tables import GOLD_FUNNEL, SILVER_EVENTS
 from lakehouse.topics import GoldTopics
 from operate.ready import say_ready
 from operate.services import process
-from silver.visits import Visits
+from silver.sessions_writer import SessionsWriter
 
 _LOOK_S = 0.5
 
@@ -57,7 +57,7 @@ def _slow(spark: SparkSession, settings: Settings, stop: Stop) -> tuple[Abstract
     ledger = Ledger(spark, settings, topics)
     return (
         in_rounds(ledger.works, settings.round_s, stop, at_once=True, at_stop=True),
-        alongside(lambda own: Visits(spark, settings, topics).follow(own, once=False), stop),
+        alongside(lambda own: SessionsWriter(spark, settings, topics).follow(own, once=False), stop),
     )
 
 

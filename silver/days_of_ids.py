@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from datetime import date, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,10 @@ class DaysOfIds:
     def _sort(self, keys: NDArray[np.int64], days: NDArray[np.int32]) -> None:
         order = np.argsort(keys, kind="stable")
         self._keys, self._days = keys[order].astype(np.int64), days[order].astype(np.int32)
+
+
+def date_of(day: Day) -> date:
+    return date(1970, 1, 1) + timedelta(days=day)
 
 
 def _key(id_: str) -> Key:

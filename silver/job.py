@@ -14,7 +14,7 @@ from lakehouse.tables import BRONZE_EVENTS
 from lakehouse.topics import GoldTopics
 from silver.quality import QualityLog
 from silver.refine import Refinement
-from silver.visits import Visits
+from silver.sessions_writer import SessionsWriter
 
 
 def refine(
@@ -41,10 +41,10 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop, once: bool) -> N
     with in_rounds((quality.write,), settings.round_s, stop):
         if once:
             refine(spark, settings, refinement, quality, stop, once)
-            Visits(spark, settings, GoldTopics(settings)).follow(stop, once)
+            SessionsWriter(spark, settings, GoldTopics(settings)).follow(stop, once)
             return
-        visits = Visits(spark, settings, GoldTopics(settings))
-        with alongside(lambda own: visits.follow(own, once=False), stop):
+        writer = SessionsWriter(spark, settings, GoldTopics(settings))
+        with alongside(lambda own: writer.follow(own, once=False), stop):
             refine(spark, settings, refinement, quality, stop, once)
 
 

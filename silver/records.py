@@ -10,6 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, MapType, StringType
 
+from lakehouse.event_contract import FIELDS, OWN_ID, TIME_DAY, TIME_MINUTE, TIME_SECOND, TIME_ZONE
 from lakehouse.framing import is_framed, schema_id
 from lakehouse.schemas import CUT, PRICE
 from lakehouse.settings import Settings
@@ -17,19 +18,6 @@ from silver import avro_values
 
 Columns = dict[str, Column]
 
-FIELDS = (
-    "event_time",
-    "event_type",
-    "product_id",
-    "category_id",
-    "category_code",
-    "brand",
-    "price",
-    "user_id",
-    "user_session",
-)
-OWN_ID = "event_id"
-"""The field in which a producer may send an id of its own for the event."""
 LONGEST_OWN_ID = 256
 
 
@@ -43,10 +31,8 @@ class _Bounds(NamedTuple):
 
 # What Spark reads as it is, and nearly all times are.
 _TIME = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d{1,9})?( ?UTC| ?GMT|Z|[+-]\d{2}(:?\d{2})?)?$"
-# ISO 8601 as PostgreSQL, Java, JavaScript, Go, Ruby, .NET and pandas write it; ingest/event_time.py reads the same.
-_DAY, _MINUTE = r"(?i)^(\d{4}-\d{2}-\d{2})[ T]", r"(\d{2}:\d{2})"
-_SECOND = r"(:\d{2})(?:[.,](\d{1,6})\d{0,93})?"
-_ZONE = r"(?: ?(?:UTC|GMT|Z|([+-]\d{2}(?::?\d{2})?)(?: [A-Z]{3,5})?)(?:\[[\w/+:-]{1,40}\])?)?$"
+_IN_MINUTES = rf"(?i)^{TIME_DAY}{TIME_MINUTE}{TIME_ZONE}$"
+_IN_SECONDS = rf"(?i)^{TIME_DAY}{TIME_MINUTE}{TIME_SECOND}{TIME_ZONE}$"
 # Bounded, as a number of a million digits, or with an exponent of ten, keeps a core busy for ever.
 # With at most 9 decimals and one digit of exponent, decimal(38,18) holds it exactly.
 _DECIMAL = r"^[+-]?(\d{1,20}\.?\d{0,9}|\.\d{1,9})([eE][+-]?\d)?$"
@@ -210,12 +196,11 @@ def _bounded(known: tuple[str, ...], bounds: _Bounds) -> Column:
 
 
 def _timestamp(text: Column) -> Column:
-    with_seconds, with_minutes = _DAY + _MINUTE + _SECOND + _ZONE, _DAY + _MINUTE + _ZONE
     written_out = (
         F.when(text.rlike(_TIME), text)
         # A digit more is a fraction, and none less of one.
-        .when(text.rlike(with_seconds), F.regexp_replace(text, with_seconds, "$1 $2$3.$40$5"))
-        .when(text.rlike(with_minutes), F.regexp_replace(text, with_minutes, "$1 $2:00$3"))
+        .when(text.rlike(_IN_SECONDS), F.regexp_replace(text, _IN_SECONDS, "$1 $2:$3.$40$5"))
+        .when(text.rlike(_IN_MINUTES), F.regexp_replace(text, _IN_MINUTES, "$1 $2:00$3"))
     )
     return written_out.try_cast("timestamp")
 

@@ -12,6 +12,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from lakehouse.clock import us_of
+from lakehouse.event_contract import EVENT_TYPES, NEEDED_FIELDS
 from lakehouse.settings import Settings
 from silver.records import LONGEST_OWN_ID, NO_NUMBER
 
@@ -19,12 +20,10 @@ CONFLICT = "conflict"
 NO_SCHEMA = ("unknown_schema", "no_registry")
 """The rules that an Avro record breaks whose schema we do not have."""
 _NO_INTEGER = "{} is not an integer of 64 bits, or is a decimal from 2^53 on: send it as an integer or as text."
-NEEDED = ("event_time", "event_type", "product_id", "price", "user_id")
 TEXTS = ("category_code", "brand", "user_session")
 _AT_24 = r"^\d{4}-\d{2}-\d{2}[ Tt]24:"
 _AT_60 = r"^\d{4}-\d{2}-\d{2}[ Tt]\d{2}:\d{2}:60"
 _NO_MOMENT = f"{NO_NUMBER}|{_AT_24}|{_AT_60}"
-EVENT_TYPES = ("view", "cart", "remove_from_cart", "purchase")
 
 
 @dataclass(frozen=True)
@@ -162,8 +161,8 @@ RULES = (
     _bad("user_id", "user_id", _NO_INTEGER.format("user_id")),
     Rule(
         "not_a_number",
-        f"{_or(NEEDED)} is NaN or Infinity, which is no value: fill it in, or leave the event out.",
-        lambda _: functools.reduce(operator.or_, (F.col(f"{name}_text").rlike(NO_NUMBER) for name in NEEDED)),
+        f"{_or(NEEDED_FIELDS)} is NaN or Infinity, which is no value: fill it in, or leave the event out.",
+        lambda _: functools.reduce(operator.or_, (F.col(f"{name}_text").rlike(NO_NUMBER) for name in NEEDED_FIELDS)),
     ),
     Rule(
         "too_long",

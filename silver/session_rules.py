@@ -1,31 +1,29 @@
-"""The rules of visits, in plain Python: (state, events) -> (state, rows).
+"""The rules of sessions, in plain Python: (state, events) -> (state, rows).
 
-A visit is a session of a user; where events have no session, those of a user that are less than half an hour apart.
-Its cart is, per product, what was put in less what was removed or bought, never below zero at any step. It is abandoned
-when it holds something and nothing has changed it for half an hour. Stream, batch and rebuild go by these rules alone.
+A session is what a user did under one session id; of events without an id, those of a user that are less than half an
+hour apart. Stream, batch and rebuild go by these rules alone; for its cart see `cart_rules`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
 
-CART, REMOVE, PURCHASE = 0, 1, 2
-"""Of changes at one moment this is the order."""
+from lakehouse.event_contract import CART, EVENT_TYPES, PURCHASE, REMOVE, VIEW
+from lakehouse.session_key import session_key
+from silver.cart_rules import RANKS, Change, value_cents, walk
 
 _VIEWED, _CARTED, _BOUGHT = 1, 2, 4
-_RANKS = {"cart": CART, "remove_from_cart": REMOVE, "purchase": PURCHASE}
 
 
 @dataclass(frozen=True)
 class Rules:
-    """:param gap_us: events of a user without a session that are so far apart, or further, are of two visits.
+    """:param gap_us: events of a user without a session id that are so far apart, or further, are of two sessions.
     :param abandon_us: a cart that nothing has changed for so long is abandoned.
-    :param hold_us: so long after its last event a visit is held in memory.
+    :param hold_us: so long after its last event a session is held in memory.
     """
 
     gap_us: int
@@ -34,7 +32,7 @@ class Rules:
 
 
 class Event(NamedTuple):
-    """An event of one user and session.
+    """An event of one user and session id.
 
     :param price_cents: below zero of a purchase: a refund.
     :param brand: empty if it has none.
@@ -48,26 +46,8 @@ class Event(NamedTuple):
     brand: str
 
 
-class Change(NamedTuple):
-    """Of a cart, in the order in which changes apply."""
-
-    at_us: int
-    rank: int
-    event_id: str
-    product_id: int
-    price_cents: int
-
-
-class Item(NamedTuple):
-    """:param price_cents: of one, when it was last put in."""
-
-    product_id: int
-    quantity: int
-    price_cents: int
-
-
 @dataclass(frozen=True)
-class Visit:
+class Session:
     """All that a row can be made of, and that more events can be added to, in any order.
 
     :param brands: which steps were taken with products of each brand, as a sum of bits.
@@ -88,110 +68,72 @@ class Visit:
         return self.views + self.carts + self.removes + self.purchases
 
 
-State = tuple[Visit, ...]
-"""The visits of one user and session: one. Of a user without a session: those that are held, in order of time."""
+State = tuple[Session, ...]
+"""The session of one user and session id. Of a user without an id: the sessions that are held, in order of time."""
 
 Row = dict[str, Any]
 
 
-def advance(user_id: int, session: str, state: State, events: Iterable[Event], rules: Rules) -> tuple[State, list[Row]]:
-    """Adds events, none of which the state has. Out: the new state, and a row for each visit that has changed.
+def advance(
+    user_id: int, session_id: str, state: State, events: Iterable[Event], rules: Rules
+) -> tuple[State, list[Row]]:
+    """Adds events, none of which the state has. Out: the new state, and a row for each session that has changed.
 
-    A row is a whole visit. Besides it says how many events are new in it (`added`), and the keys of the visits of the
-    old state that are part of it (`replaces`): those without a session have their start in the key, and may become one.
+    A row is a whole session. Besides it says how many events are new in it (`added`), and the keys of the sessions of
+    the old state that are part of it (`replaces`): those without an id have their start in the key, and may become one.
 
-    :param session: empty: the user's events without a session.
+    :param session_id: empty: the user's events without one.
     """
-    gap_us = None if session else rules.gap_us
-    new = [_visit_of(run) for run in _runs(sorted(events), gap_us)]
-    pieces = sorted([(visit, False) for visit in state] + [(visit, True) for visit in new], key=_start)
-    visits: list[Visit] = []
+    gap_us = None if session_id else rules.gap_us
+    new = [_session_of(run) for run in _runs(sorted(events), gap_us)]
+    pieces = sorted([(session, False) for session in state] + [(session, True) for session in new], key=_start)
+    sessions: list[Session] = []
     rows: list[Row] = []
     for together in _together(pieces, gap_us):
-        visit = _joined([piece for piece, _ in together])
-        visits.append(visit)
+        session = _joined([piece for piece, _ in together])
+        sessions.append(session)
         added = sum(piece.events for piece, is_new in together if is_new)
         if added:
-            replaces = [session_key(user_id, session, piece.started_us) for piece, is_new in together if not is_new]
-            row = _row(user_id, session, visit, rules.abandon_us)
+            replaces = [session_key(user_id, session_id, piece.started_us) for piece, is_new in together if not is_new]
+            row = _row(user_id, session_id, session, rules.abandon_us)
             rows.append(row | {"added": added, "replaces": replaces})
-    return tuple(visits), rows
+    return tuple(sessions), rows
 
 
 def still_held(state: State, until_us: int, rules: Rules) -> State:
-    """Without the visits whose last event is longer ago than they are held."""
-    return tuple(visit for visit in state if expires_us(visit, rules) > until_us)
+    """Without the sessions whose last event is longer ago than they are held."""
+    return tuple(session for session in state if expires_us(session, rules) > until_us)
 
 
-def expires_us(visit: Visit, rules: Rules) -> int:
-    return visit.ended_us + rules.hold_us
-
-
-def session_key(user_id: int, session: str, started_us: int) -> str:
-    """128 bits in hex. The session, which may have any characters, is last, and no session is unlike any."""
-    named = f"{user_id}|session|{session}" if session else f"{user_id}|start|{started_us}"
-    return hashlib.sha256(named.encode()).hexdigest()[:32]
-
-
-@dataclass
-class Abandoned:
-    """:param count: how often the cart was abandoned before its last change. :param at_us: the newest time of these,
-    and `items` what was in it then.
-    """
-
-    count: int = 0
-    at_us: int | None = None
-    items: tuple[Item, ...] = ()
-
-
-def walk(changes: Iterable[Change], abandon_us: int) -> tuple[tuple[Item, ...], Abandoned]:
-    """In: all changes of a cart, in order. Out: what is in it after the last one, by product; and when it was left."""
-    quantities: dict[int, int] = {}
-    prices: dict[int, int] = {}
-    abandoned = Abandoned()
-    before_us: int | None = None
-    for change in changes:
-        if quantities and before_us is not None and change.at_us - before_us >= abandon_us:
-            abandoned = Abandoned(abandoned.count + 1, before_us + abandon_us, _items(quantities, prices))
-        product = change.product_id
-        if change.rank == CART:
-            quantities[product] = quantities.get(product, 0) + 1
-            prices[product] = change.price_cents
-        elif product in quantities:
-            quantities[product] -= 1
-            if not quantities[product]:
-                del quantities[product]
-        before_us = change.at_us
-    return _items(quantities, prices), abandoned
-
-
-def value_cents(items: Iterable[Item]) -> int:
-    return sum(item.quantity * item.price_cents for item in items)
+def expires_us(session: Session, rules: Rules) -> int:
+    return session.ended_us + rules.hold_us
 
 
 def to_text(state: State) -> str:
     """For a state store. A reader of another version of the rules refuses it."""
-    return json.dumps([1, [[*_counts(visit), visit.brands, visit.changes] for visit in state]], separators=(",", ":"))
+    return json.dumps(
+        [1, [[*_counts(session), session.brands, session.changes] for session in state]], separators=(",", ":")
+    )
 
 
 def from_text(text: str) -> State:
-    version, visits = json.loads(text)
+    version, sessions = json.loads(text)
     if version != 1:
-        raise ValueError(f"A visit of version {version}, where 1 is known.")
-    return tuple(_from_values(*visit) for visit in visits)
+        raise ValueError(f"A session of version {version}, where 1 is known.")
+    return tuple(_from_values(*session) for session in sessions)
 
 
-def _from_values(*values: Any) -> Visit:
+def _from_values(*values: Any) -> Session:
     *counts, brands, changes = values
-    return Visit(*counts, brands, tuple(Change(*change) for change in changes))  # type: ignore[call-arg]
+    return Session(*counts, brands, tuple(Change(*change) for change in changes))  # type: ignore[call-arg]
 
 
-def _counts(visit: Visit) -> tuple[int, int, int, int, int, int, int]:
-    steps = (visit.views, visit.carts, visit.removes, visit.purchases)
-    return (visit.started_us, visit.ended_us, *steps, visit.revenue_cents)
+def _counts(session: Session) -> tuple[int, int, int, int, int, int, int]:
+    steps = (session.views, session.carts, session.removes, session.purchases)
+    return (session.started_us, session.ended_us, *steps, session.revenue_cents)
 
 
-def _start(piece: tuple[Visit, bool]) -> int:
+def _start(piece: tuple[Session, bool]) -> int:
     return piece[0].started_us
 
 
@@ -207,9 +149,9 @@ def _runs(events: Sequence[Event], gap_us: int | None) -> Iterator[list[Event]]:
         yield run
 
 
-def _together(pieces: Sequence[tuple[Visit, bool]], gap_us: int | None) -> Iterator[list[tuple[Visit, bool]]]:
-    """Visits in the order of their starts, those that are one visit in one list."""
-    near: list[tuple[Visit, bool]] = []
+def _together(pieces: Sequence[tuple[Session, bool]], gap_us: int | None) -> Iterator[list[tuple[Session, bool]]]:
+    """Sessions in the order of their starts, those that are one session in one list."""
+    near: list[tuple[Session, bool]] = []
     end_us = 0
     for piece in pieces:
         if near and gap_us is not None and piece[0].started_us - end_us >= gap_us:
@@ -221,25 +163,25 @@ def _together(pieces: Sequence[tuple[Visit, bool]], gap_us: int | None) -> Itera
         yield near
 
 
-def _visit_of(run: Sequence[Event]) -> Visit:
-    counts = dict.fromkeys(("view", *_RANKS), 0)
+def _session_of(run: Sequence[Event]) -> Session:
+    counts = dict.fromkeys(EVENT_TYPES, 0)
     brands: dict[str, int] = {}
     changes: list[Change] = []
     revenue_cents = 0
     for event in run:
         counts[event.kind] += 1
-        is_sale = event.kind == "purchase" and event.price_cents > 0
+        is_sale = event.kind == PURCHASE and event.price_cents > 0
         revenue_cents += event.price_cents if is_sale else 0
-        step = _VIEWED if event.kind == "view" else _CARTED if event.kind == "cart" else _BOUGHT if is_sale else 0
+        step = _VIEWED if event.kind == VIEW else _CARTED if event.kind == CART else _BOUGHT if is_sale else 0
         brands[event.brand] = brands.get(event.brand, 0) | step
         # A refund takes nothing out of the cart.
-        if event.kind in _RANKS and not (event.kind == "purchase" and event.price_cents < 0):
-            changes.append(Change(event.at_us, _RANKS[event.kind], event.event_id, event.product_id, event.price_cents))
-    steps = (counts["view"], counts["cart"], counts["remove_from_cart"], counts["purchase"])
-    return Visit(run[0].at_us, run[-1].at_us, *steps, revenue_cents, brands, tuple(sorted(changes)))
+        if event.kind in RANKS and not (event.kind == PURCHASE and event.price_cents < 0):
+            changes.append(Change(event.at_us, RANKS[event.kind], event.event_id, event.product_id, event.price_cents))
+    steps = (counts[VIEW], counts[CART], counts[REMOVE], counts[PURCHASE])
+    return Session(run[0].at_us, run[-1].at_us, *steps, revenue_cents, brands, tuple(sorted(changes)))
 
 
-def _joined(pieces: Sequence[Visit]) -> Visit:
+def _joined(pieces: Sequence[Session]) -> Session:
     if len(pieces) == 1:
         return pieces[0]
     starts, ends, views, carts, removes, purchases, cents = zip(*map(_counts, pieces), strict=True)
@@ -249,43 +191,39 @@ def _joined(pieces: Sequence[Visit]) -> Visit:
             brands[brand] = brands.get(brand, 0) | steps
     changes = tuple(sorted(change for piece in pieces for change in piece.changes))
     sums = (sum(views), sum(carts), sum(removes), sum(purchases), sum(cents))
-    return Visit(min(starts), max(ends), *sums, brands, changes)
+    return Session(min(starts), max(ends), *sums, brands, changes)
 
 
-def _row(user_id: int, session: str, visit: Visit, abandon_us: int) -> Row:
-    items, abandoned = walk(visit.changes, abandon_us)
+def _row(user_id: int, session_id: str, session: Session, abandon_us: int) -> Row:
+    items, abandoned = walk(session.changes, abandon_us)
     return {
-        "session_key": session_key(user_id, session, visit.started_us),
+        "session_key": session_key(user_id, session_id, session.started_us),
         "user_id": user_id,
-        "user_session": session or None,
-        "started_us": visit.started_us,
-        "ended_us": visit.ended_us,
-        "events": visit.events,
-        "views": visit.views,
-        "carts": visit.carts,
-        "removes": visit.removes,
-        "purchases": visit.purchases,
-        "revenue_cents": visit.revenue_cents,
+        "user_session": session_id or None,
+        "started_us": session.started_us,
+        "ended_us": session.ended_us,
+        "events": session.events,
+        "views": session.views,
+        "carts": session.carts,
+        "removes": session.removes,
+        "purchases": session.purchases,
+        "revenue_cents": session.revenue_cents,
         "cart": list(items),
         "cart_cents": value_cents(items),
-        "last_cart_change_us": visit.changes[-1].at_us if visit.changes else None,
+        "last_cart_change_us": session.changes[-1].at_us if session.changes else None,
         "earlier_abandonments": abandoned.count,
         "earlier_abandoned_us": abandoned.at_us,
         "earlier_cart": list(abandoned.items),
         "earlier_cart_cents": value_cents(abandoned.items),
         "brands": [
             (brand, bool(steps & _VIEWED), bool(steps & _CARTED), bool(steps & _BOUGHT))
-            for brand, steps in sorted(visit.brands.items())
+            for brand, steps in sorted(session.brands.items())
         ],
     }
 
 
-def _items(quantities: dict[int, int], prices: dict[int, int]) -> tuple[Item, ...]:
-    return tuple(Item(product, quantities[product], prices[product]) for product in sorted(quantities))
-
-
-def visits_of(keyed: Iterable[tuple[Any, ...]], rules: Rules) -> Iterator[Row]:
-    """In: (user_id, session, *Event), all events of each user and session one after the other. Out: all rows."""
-    for (user_id, session), events in groupby(keyed, key=lambda row: (row[0], row[1])):
-        _, rows = advance(user_id, session, (), (Event(*row[2:]) for row in events), rules)
+def session_rows(keyed: Iterable[tuple[Any, ...]], rules: Rules) -> Iterator[Row]:
+    """In: (user_id, session_id, *Event), all events of each user and session id one after the other. Out: all rows."""
+    for (user_id, session_id), events in groupby(keyed, key=lambda row: (row[0], row[1])):
+        _, rows = advance(user_id, session_id, (), (Event(*row[2:]) for row in events), rules)
         yield from rows

@@ -5,15 +5,13 @@ from __future__ import annotations
 import functools
 import operator
 from collections import defaultdict
-from datetime import date, timedelta
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from silver.days_of_ids import Day
+from silver.days_of_ids import Day, date_of
 
 DAY_US = 86_400_000_000
-_EPOCH_ON = date(1970, 1, 1)
 
 Stretch = tuple[int, int]
 """First and last event_at, in microseconds, within one day."""
@@ -37,7 +35,7 @@ def in_stretches(stretches: dict[Day, Stretch]) -> Column:
 
 
 def _in_run(days: list[Day], stretches: dict[Day, Stretch]) -> Column:
-    first_on, last_on = (_EPOCH_ON + timedelta(days=day) for day in (days[0], days[-1]))
+    first_on, last_on = (date_of(day) for day in (days[0], days[-1]))
     first_at, last_at = (_as_time(at_us) for at_us in (stretches[days[0]][0], stretches[days[-1]][1]))
     return F.col("event_on").between(first_on, last_on) & F.col("event_at").between(first_at, last_at)
 

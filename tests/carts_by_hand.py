@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from silver.session_rules import session_key
+from lakehouse.session_key import session_key
 
 KINDS = ("view", "cart", "remove_from_cart", "purchase")
 
@@ -28,24 +28,24 @@ def in_order(events: list[CartEvent]) -> list[CartEvent]:
     return sorted(events, key=lambda e: (e.event_at, KINDS.index(e.event_type), e.event_id))
 
 
-def visits(events: list[CartEvent], gap_s: int) -> dict[str, int]:
-    """The visit of each event: an event_id -> the place of its first event in the order."""
+def sessions(events: list[CartEvent], gap_s: int) -> dict[str, int]:
+    """The session of each event: an event_id -> the place of its first event in the order."""
     newest: dict[Any, tuple[datetime, int]] = {}
     found = {}
     for place, e in enumerate(in_order(events)):
         key = (e.user_id, e.user_session)
-        at, visit = newest.get(key, (e.event_at, place))
+        at, session = newest.get(key, (e.event_at, place))
         if e.user_session is None and (e.event_at - at).total_seconds() >= gap_s:
-            visit = place
-        newest[key] = (e.event_at, visit)
-        found[e.event_id] = visit
+            session = place
+        newest[key] = (e.event_at, session)
+        found[e.event_id] = session
     return found
 
 
 def openings(events: list[CartEvent], gap_s: int) -> list[CartEvent]:
-    visit_of, held, opened = visits(events, gap_s), {}, []
+    session_of, held, opened = sessions(events, gap_s), {}, []
     for e in in_order(events):
-        cart: Counter[int] = held.setdefault(visit_of[e.event_id], Counter())
+        cart: Counter[int] = held.setdefault(session_of[e.event_id], Counter())
         if e.event_type == "cart":
             opened += [] if cart.total() else [e]
             cart[e.product_id] += 1
@@ -70,11 +70,11 @@ def carts_by_hand(
     events: list[CartEvent], known_until: datetime, gap_s: int, horizon_s: int, prior_carts: int
 ) -> dict[str, dict[str, Any]]:
     """Rows of `open_carts` by event_id."""
-    all_, visit_of, opened = in_order(events), visits(events, gap_s), openings(events, gap_s)
+    all_, session_of, opened = in_order(events), sessions(events, gap_s), openings(events, gap_s)
     outcomes = {e.event_id: is_bought(e, events, horizon_s) for e in events if e.event_type == "cart"}
 
     def row_of(cart: CartEvent) -> dict[str, Any]:
-        return _row(cart, all_, visit_of, opened, outcomes, known_until, horizon_s, prior_carts)
+        return _row(cart, all_, session_of, opened, outcomes, known_until, horizon_s, prior_carts)
 
     return {cart.event_id: row_of(cart) for cart in opened}
 
@@ -82,7 +82,7 @@ def carts_by_hand(
 def _row(
     cart: CartEvent,
     all_: list[CartEvent],
-    visit_of: dict[str, int],
+    session_of: dict[str, int],
     opened: list[CartEvent],
     outcomes: dict[str, bool],
     known_until: datetime,
@@ -90,7 +90,7 @@ def _row(
     prior_carts: int,
 ) -> dict[str, Any]:
     before = all_[: all_.index(cart)]
-    visit = [e for e in [*before, cart] if visit_of[e.event_id] == visit_of[cart.event_id]]
+    session = [e for e in [*before, cart] if session_of[e.event_id] == session_of[cart.event_id]]
     past = [e for e in before if e.user_id == cart.user_id]
     sales = [e for e in past if is_sale(e)]
     same = [e for e in past if e.product_id == cart.product_id]
@@ -111,10 +111,10 @@ def _row(
     def count(events: list[CartEvent], kind: str) -> int:
         return sum(e.event_type == kind for e in events)
 
-    start = visit[0].event_at
+    start = session[0].event_at
     start_us = int(start.timestamp()) * 1_000_000
     outcome_at = cart.event_at + timedelta(seconds=horizon_s)
-    earlier = {visit_of[e.event_id] for e in past} - {visit_of[cart.event_id]}
+    earlier = {session_of[e.event_id] for e in past} - {session_of[cart.event_id]}
     return {
         "event_id": cart.event_id,
         "session_key": session_key(cart.user_id, cart.user_session or "", start_us),
@@ -125,13 +125,13 @@ def _row(
         "outcome_at": outcome_at,
         "bought": outcomes[cart.event_id] if outcome_at <= known_until else None,
         "session_s": (cart.event_at - start).total_seconds(),
-        "idle_s": (cart.event_at - visit[-2].event_at).total_seconds() if len(visit) > 1 else None,
-        "session_views": count(visit, "view"),
-        "session_carts": count(visit, "cart"),
-        "session_removes": count(visit, "remove_from_cart"),
-        "session_purchases": sum(map(is_sale, visit)),
-        "session_products": len({e.product_id for e in visit}),
-        "product_views": sum(e.event_type == "view" and e.product_id == cart.product_id for e in visit),
+        "idle_s": (cart.event_at - session[-2].event_at).total_seconds() if len(session) > 1 else None,
+        "session_views": count(session, "view"),
+        "session_carts": count(session, "cart"),
+        "session_removes": count(session, "remove_from_cart"),
+        "session_purchases": sum(map(is_sale, session)),
+        "session_products": len({e.product_id for e in session}),
+        "product_views": sum(e.event_type == "view" and e.product_id == cart.product_id for e in session),
         "user_orders": len({(e.user_session, e.event_at) for e in sales}),
         "user_revenue": sum((e.price for e in sales), Decimal(0)),
         "user_visits": len(earlier),

@@ -1,4 +1,4 @@
-"""Events of one visit, as the rules of sessions take them."""
+"""Events of one session, as the rules of sessions take them."""
 
 from __future__ import annotations
 

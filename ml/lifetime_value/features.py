@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from lakehouse.event_contract import PURCHASE
+
 _DAY_US = 86_400_000_000
 
 SUMMARY = ("frequency", "recency_days", "age_days", "monetary_value")
@@ -17,7 +19,7 @@ def orders_of(events: DataFrame) -> DataFrame:
     """In: rows of silver.events. Out: one row per order: `user_id`, `ordered_at`, and `value`, what its purchases cost
     together. Refunds, and what costs nothing, are left out.
     """
-    sales = events.where((F.col("event_type") == "purchase") & (F.col("price") > 0))
+    sales = events.where((F.col("event_type") == PURCHASE) & (F.col("price") > 0))
     by_order = sales.groupBy("user_id", "user_session", F.col("event_at").alias("ordered_at"))
     return by_order.agg(F.sum("price").alias("value")).select("user_id", "ordered_at", "value")
 

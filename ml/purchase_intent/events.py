@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-VIEW, CART, REMOVE, PURCHASE = range(4)
-"""Of events at one moment this is their order; of those that change a cart, that of `silver/session_rules.py`."""
+from lakehouse.event_contract import EVENT_TYPES
+
+VIEW, CART, REMOVE, PURCHASE = range(len(EVENT_TYPES))
+"""The ranks of events at one moment."""
 
 ORDER = ("at_us", "rank", "event_id")
 _TOLD = ("user_id", "user_session", "product_id", "category_id", "price")
 NEEDED = ("event_id", "event_at", "event_type", *_TOLD)
 """The columns of silver.events that carts are made of."""
 
-_KINDS = ("view", "cart", "remove_from_cart", "purchase")
 _US = 1_000_000
 
 
@@ -49,7 +50,7 @@ def told(events: DataFrame) -> DataFrame:
 
 def place() -> Column:
     """Of a row of silver.events: ORDER as a struct, which compares as events are ordered."""
-    rank = F.array_position(F.lit(list(_KINDS)), F.col("event_type")).cast("int") - 1
+    rank = F.array_position(F.lit(list(EVENT_TYPES)), F.col("event_type")).cast("int") - 1
     return F.struct(F.unix_micros("event_at").alias("at_us"), rank.alias("rank"), "event_id")
 
 

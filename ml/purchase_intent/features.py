@@ -1,7 +1,7 @@
 """Open carts as they were known when they opened: one row per opening, with features and what became of it.
 
 A session's cart opens with the cart event that takes it from empty to holding something; that event is the cut-off.
-Events are in the order of `silver/session_rules.py`: time, then views, carts, removes, purchases, then event_id.
+Events are in the order of time, then of their types (`lakehouse/event_contract.py`), then of event_id.
 Features know the customer's events up to the cut-off, itself included, and of products whole days before it.
 """
 
@@ -12,7 +12,9 @@ from datetime import datetime
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from lakehouse import event_contract
 from lakehouse.schemas import AMOUNT
+from lakehouse.session_key import session_key_column
 from ml.purchase_intent.columns import CATEGORIES, KEYS, NUMBERS, OUTCOME
 from ml.purchase_intent.events import CART, ORDER, CartRules, bought_within, is_sale, told
 from ml.purchase_intent.product_facts import with_facts
@@ -44,7 +46,7 @@ def open_carts(
     is_wanted = F.col("is_opening")
     if since_at is not None:
         is_wanted &= F.col("at_us") >= F.unix_micros(F.lit(since_at))
-        recent = events.where((F.col("event_type") == "cart") & (F.col("event_at") >= F.lit(since_at)))
+        recent = events.where((F.col("event_type") == event_contract.CART) & (F.col("event_at") >= F.lit(since_at)))
         events = events.join(recent.select("user_id").distinct(), "user_id", how="left_semi")
     if past is not None:
         is_wanted &= past.is_over()
@@ -81,7 +83,7 @@ def _rows(carts: DataFrame, rules: CartRules, known_until: datetime) -> DataFram
     cut_off_at = F.timestamp_micros("at_us")
     return carts.withColumns(
         {
-            "session_key": _session_key(),
+            "session_key": session_key_column(F.col("started_us")),
             "cut_off_at": cut_off_at,
             "outcome_at": outcome_at,
             "bought": F.when(outcome_at <= F.lit(known_until), F.col("is_bought")),
@@ -90,14 +92,6 @@ def _rows(carts: DataFrame, rules: CartRules, known_until: datetime) -> DataFram
             "last_order_days": (F.col("at_us") - F.col("last_sale_us")) / _DAY_US,
         }
     ).select(*KEYS, *OUTCOME, *NUMBERS, *CATEGORIES)
-
-
-def _session_key() -> Column:
-    """The key of silver.sessions: see `silver/session_rules.py`."""
-    user, start = F.col("user_id").cast("string"), F.col("started_us").cast("string")
-    named = F.concat_ws("|", user, F.lit("session"), F.col("user_session"))
-    unnamed = F.concat_ws("|", user, F.lit("start"), start)
-    return F.left(F.sha2(F.when(F.col("user_session").isNull(), unnamed).otherwise(named), 256), F.lit(32))
 
 
 def _or_zero(number: Column) -> Column:

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from lakehouse import commits
 from lakehouse.clock import store_read
 from lakehouse.errors import TableError
+from lakehouse.event_contract import CART
 from lakehouse.publication import publish_committed
 from lakehouse.revisions import in_revision
 from lakehouse.settings import Settings
@@ -117,7 +118,7 @@ class CartScores:
     def _customers(self, upto: int, since_at: datetime, day: Day) -> pa.Table:
         """`user_id` of customers who have put something into a cart, in events that are new."""
         events = self._added(upto, day)
-        is_open = (F.col("event_type") == "cart") & (F.col("event_at") >= F.lit(since_at))
+        is_open = (F.col("event_type") == CART) & (F.col("event_at") >= F.lit(since_at))
         return events.where(is_open).select("user_id").distinct().toArrow()
 
     def _added(self, upto: int, day: Day) -> DataFrame:

@@ -17,7 +17,7 @@ from tests.chaos.checks import Check, check, same_rows
 from tests.chaos.plain import calculate
 from tests.chaos.sales_reader import read_sales, topic_records
 from tests.gold_by_hand import SQL, by_hand, columns_of, ordered
-from tests.visits_by_hand import TABLES, visits_by_hand
+from tests.sessions_by_hand import TABLES, table_by_hand
 
 _EVENT = """epoch_us(event_at) AS event_at_us, event_type, product_id, category_id, category_code, brand, price,
             user_id, user_session"""
@@ -49,7 +49,7 @@ def table_checks(sent: pa.Table, settings: Settings) -> Iterator[Check]:
     )
     yield _sales(plain.sales, settings)
     yield from _folds(settings)
-    yield from _visits(settings)
+    yield from _sessions(settings)
     yield from _topic(settings)
 
 
@@ -75,12 +75,12 @@ def _folds(settings: Settings) -> Iterator[Check]:
         yield check(f"{name}: as calculated apart", found == expected, expected=len(expected), found=len(found))
 
 
-def _visits(settings: Settings) -> Iterator[Check]:
+def _sessions(settings: Settings) -> Iterator[Check]:
     """Sessions, and what is made of them, as of the time at which carts were looked at last."""
     events = _ask("SELECT * FROM silver.events", settings)
     clock = at_us(last_noted(GOLD_ABANDONED_CARTS, settings).note["clock_us"])
     for name in TABLES:
-        expected = visits_by_hand(name, events, clock)
+        expected = table_by_hand(name, events, clock)
         found = ordered(_ask(f"SELECT {', '.join(expected.column_names)} FROM {name}", settings))
         same = found == ordered(expected)
         yield check(f"{name}: as calculated apart", same, expected=expected.num_rows, found=len(found))

@@ -14,7 +14,7 @@ from lakehouse.tables import (
 )
 from tests.flow.steps import Lake
 from tests.gold_by_hand import SQL, by_hand, columns_of, ordered
-from tests.visits_by_hand import visits_by_hand
+from tests.sessions_by_hand import table_by_hand
 
 
 def assert_gold_right(lake: Lake, *tables: Table) -> None:
@@ -32,6 +32,6 @@ def assert_carts_right(lake: Lake) -> None:
     events = lake.read(SILVER_EVENTS)
     clock = at_us(lake.note(GOLD_ABANDONED_CARTS)["clock_us"])
     for table in (SILVER_SESSIONS, GOLD_ABANDONED_CARTS, GOLD_FUNNEL):
-        wanted = visits_by_hand(table.name, events, clock)
+        wanted = table_by_hand(table.name, events, clock)
         assert ordered(lake.read(table, *wanted.column_names)) == ordered(wanted), table.name
         lake.assert_published(table)

@@ -39,7 +39,7 @@ from operate import derived
 from operate.lake import open_dataset
 from silver.quality import QualityLog
 from silver.refine import Refinement
-from silver.visits import Visits
+from silver.sessions_writer import SessionsWriter
 from tests.builders import INGESTED_AT, Fields, Record, bronze_frame, records
 
 Place = tuple[str, int, int]
@@ -84,12 +84,12 @@ def key_of(row: Row) -> Key:
 class WhenRead(Stop):
     """Says stop when sessions have read this version of silver.events."""
 
-    def __init__(self, visits: Visits, version: int) -> None:
+    def __init__(self, writer: SessionsWriter, version: int) -> None:
         super().__init__()
-        self._visits, self._version = visits, version
+        self._writer, self._version = writer, version
 
     def is_set(self) -> bool:
-        return self._visits.read_version >= self._version
+        return self._writer.read_version >= self._version
 
     def wait(self, timeout_s: float) -> bool:
         return self.is_set() or super().wait(timeout_s)
@@ -150,17 +150,17 @@ class Lake:
         gold.job.aggregate(self.spark, self.settings, aggregation, (aggregation.upsert,), Stop(), once=True)
         return aggregation
 
-    def visit(self, visits: Visits | None = None) -> Visits:
-        """Sessions take in all that silver.events has, in bulk. Without visits, as a process that was just started."""
-        visits = visits or Visits(self.spark, self.settings, self.topic)
-        visits.follow(Stop(), once=True)
-        return visits
+    def take_sessions(self, writer: SessionsWriter | None = None) -> SessionsWriter:
+        """Sessions take in all of silver.events, in bulk. Without a writer, as a process that was just started."""
+        writer = writer or SessionsWriter(self.spark, self.settings, self.topic)
+        writer.follow(Stop(), once=True)
+        return writer
 
-    def visit_by_stream(self, visits: Visits | None = None) -> Visits:
-        """The same through the stream. Without visits, as a process that was just started."""
-        visits = visits or Visits(self.spark, self.settings, self.topic)
-        visits.stream(WhenRead(visits, self.version(SILVER_EVENTS)))
-        return visits
+    def take_sessions_by_stream(self, writer: SessionsWriter | None = None) -> SessionsWriter:
+        """The same through the stream. Without a writer, as a process that was just started."""
+        writer = writer or SessionsWriter(self.spark, self.settings, self.topic)
+        writer.stream(WhenRead(writer, self.version(SILVER_EVENTS)))
+        return writer
 
     def leave(self, carts: Carts | None = None) -> Carts:
         """One round of abandoned carts, by a clock that nothing waits behind."""

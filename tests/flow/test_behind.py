@@ -60,7 +60,7 @@ def test_each_table_waits_for_what_it_has_not_taken_in(lake: Lake, monkeypatch: 
     lake.refine()
     assert waiting() == (0, {2})
     lake.aggregate()
-    lake.visit()
+    lake.take_sessions()
     lake.keep()
     assert waiting() == (0, {0})
 
@@ -72,7 +72,7 @@ def test_a_cart_that_is_due_waits_until_a_round_has_it(lake: Lake, monkeypatch: 
     left = event(event_type="cart", event_time="2019-10-01 00:00:00 UTC")
     later = event(user_id=2, event_time="2019-10-01 02:00:00 UTC")
     lake.put([left, later], 0)
-    lake.visit()
+    lake.take_sessions()
     behind = carts_behind(lake.settings, datetime.now(UTC))
     assert (behind.table, behind.waiting) == (GOLD_ABANDONED_CARTS.name, 1)
     assert carts_behind(lake.settings, datetime.now(UTC), for_s=3600.0).waiting == 0

@@ -32,7 +32,7 @@ def maintain(lake: Lake) -> None:
 def go_on(lake: Lake) -> None:
     """As processes that were just started."""
     lake.aggregate()
-    lake.visit()
+    lake.take_sessions()
     lake.keep()
     lake.leave()
 
@@ -45,7 +45,7 @@ def test_a_lake_without_its_old_files_goes_on(lake: Lake, only: Callable[..., No
     for first in (0, 20):
         lake.put(values[first : first + 20], first)
         lake.aggregate()
-        lake.visit()
+        lake.take_sessions()
         if all_is_read or not first:
             lake.keep()
             lake.leave()

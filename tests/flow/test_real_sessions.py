@@ -28,7 +28,7 @@ def test_real_rows_in_the_worst_order(spark: SparkSession, tmp_path: Path, only:
     only(GOLD_ORDERS, GOLD_FUNNEL)
     lake = Lake(spark, Settings(home=tmp_path / "home", round_s=3600.0, sessions_s=0.0))
     lake.refine()
-    visits = lake.visit()  # of an empty table: all that comes goes through the stream
+    writer = lake.take_sessions()  # of an empty table: all that comes goes through the stream
     rows = [row for path in sorted(REAL_ROWS.glob("*.csv")) for row in csv.DictReader(path.open(encoding="utf-8"))]
     held_back = [row for row in rows if row["event_time"].startswith(LAST_DAY)]
     others = [row for row in rows if not row["event_time"].startswith(LAST_DAY)] * 2
@@ -37,7 +37,7 @@ def test_real_rows_in_the_worst_order(spark: SparkSession, tmp_path: Path, only:
     for number, lot in enumerate((others[:half], others[half:], held_back)):
         lake.land_later(records(lot, first_offset=100_000 * number))  # type: ignore[arg-type]
         lake.refine_by_stream()
-        lake.visit_by_stream(visits)
+        lake.take_sessions_by_stream(writer)
     lake.keep()
     lake.leave()
     assert_carts_right(lake)

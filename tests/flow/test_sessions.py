@@ -16,16 +16,16 @@ from lakehouse import commits
 from lakehouse.errors import SettingError
 from lakehouse.streams import Position, Stop
 from lakehouse.tables import GOLD_ABANDONED_CARTS, GOLD_FUNNEL, GOLD_ORDERS, SILVER_EVENTS, SILVER_SESSIONS
-from silver.visits import Visits
+from silver.sessions_writer import SessionsWriter
 from tests.builders import Fields, event, purchase
 from tests.crashing import Crash, Crashing
 from tests.flow.checks import assert_carts_right
 from tests.flow.steps import FakeTopic, Lake
 from tests.gold_by_hand import ordered
-from tests.visits_by_hand import sessions_by_hand
+from tests.sessions_by_hand import sessions_by_hand
 
 
-def visits(seed: int, count: int, days: int = 2) -> list[Fields]:
+def random_events(seed: int, count: int, days: int = 2) -> list[Fields]:
     """Few customers and products over some days, half of the events without a session, many at one moment."""
     draw = random.Random(seed)
 
@@ -45,10 +45,10 @@ def visits(seed: int, count: int, days: int = 2) -> list[Fields]:
     return [one(number) for number in range(count)]
 
 
-def first_look(lake: Lake) -> Visits:
+def first_look(lake: Lake) -> SessionsWriter:
     """Sessions of a lake without events: what is there at the first look is not taken in by steps."""
     commits.create_tables(lake.spark, (SILVER_EVENTS,), lake.settings)
-    return lake.visit()
+    return lake.take_sessions()
 
 
 # Over 30 s: two rounds of five tables.
@@ -56,24 +56,24 @@ def test_whatever_the_batches_they_are_what_a_calculation_apart_finds(
     lake: Lake, only: Callable[..., None], file_by_file: None
 ) -> None:
     only(GOLD_ORDERS, GOLD_FUNNEL)
-    values = visits(1, 120)
+    values = random_events(1, 120)
     lake.put(values[:60], 0)
-    visiting, ledger, carts = lake.visit(), lake.keep(), lake.leave()
+    writer, ledger, carts = lake.take_sessions(), lake.keep(), lake.leave()
     for first in (30, 60, 90):  # the first 30 once more
         lake.put(values[first : first + 30], 1000 + first)
-    lake.visit_by_stream(visiting)
+    lake.take_sessions_by_stream(writer)
     lake.keep(ledger)
     lake.leave(carts)
     assert_carts_right(lake)
     assert len(lake.rows(GOLD_ABANDONED_CARTS)) > 10
     # As a process that was just started, with nothing new: nothing changes.
     before = [lake.version(table) for table in (SILVER_SESSIONS, GOLD_ABANDONED_CARTS)]
-    lake.visit()
+    lake.take_sessions()
     lake.leave()
     assert [lake.version(table) for table in (SILVER_SESSIONS, GOLD_ABANDONED_CARTS)] == before
 
 
-class Watched(Visits):
+class Watched(SessionsWriter):
     """Says which road it takes, and after each step along it does what is next."""
 
     def __init__(self, lake: Lake, then: Iterator[Callable[[], object]]) -> None:
@@ -98,7 +98,7 @@ class Watched(Visits):
 @pytest.fixture(scope="module")
 def five_commits(shared_lake: Lake) -> Lake:
     """Of silver.events, each with 30 events of two days, in no order; silver.sessions has read nothing yet."""
-    values = visits(5, 150)
+    values = random_events(5, 150)
     first_look(shared_lake)
     for first in range(0, 150, 30):
         shared_lake.put(values[first : first + 30], first)
@@ -122,10 +122,10 @@ def test_by_either_road_the_rows_are_the_same(
     five_commits: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, road: str
 ) -> None:
     lake = five_commits.copy(tmp_path / "home")
-    monkeypatch.setattr("silver.visits._PIECE_EVENTS", 60)
-    visiting = lake.visit_by_stream() if road == "stream" else lake.visit()
+    monkeypatch.setattr("silver.sessions_writer._PIECE_EVENTS", 60)
+    writer = lake.take_sessions_by_stream() if road == "stream" else lake.take_sessions()
     assert_sessions_right(lake)
-    assert visiting.read_version == lake.version(SILVER_EVENTS)
+    assert writer.read_version == lake.version(SILVER_EVENTS)
     steps = lake.version(SILVER_SESSIONS) - five_commits.version(SILVER_SESSIONS)
     assert steps == (3 if road == "bulk" else 1)
 
@@ -146,11 +146,11 @@ def test_where_much_comes_the_stream_ends_and_after_it_one_begins_anew(
             assert commits.append(rows.coalesce(1), SILVER_EVENTS, settings, note) == version
 
     then = iter([lambda: come(3), lambda: come(4), lambda: come(5), stop.set, lambda: None])
-    visiting = Watched(lake, then)
+    writer = Watched(lake, then)
     come(1, 2)
-    visiting.follow(stop, once=False)
-    assert visiting.roads == ["bulk", "stream", "bulk", "stream", "bulk"]
-    assert visiting.read_version == 5
+    writer.follow(stop, once=False)
+    assert writer.roads == ["bulk", "stream", "bulk", "stream", "bulk"]
+    assert writer.read_version == 5
     assert_sessions_right(lake)
 
 
@@ -158,29 +158,29 @@ def test_in_order_the_stream_needs_no_second_look(
     lake: Lake, file_by_file: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What comes in the order of time is right as the operator has it: nothing is computed anew from the table."""
-    visiting = first_look(lake)
-    values = sorted(visits(2, 120, days=1), key=lambda value: value["event_time"])
+    writer = first_look(lake)
+    values = sorted(random_events(2, 120, days=1), key=lambda value: value["event_time"])
     for start in range(0, 120, 40):
         lake.put(values[start : start + 40], start)
     computed: list[Any] = []
-    monkeypatch.setattr("silver.visits.told_sessions", lambda events, _settings: computed.append(events))
-    lake.visit_by_stream(visiting)
+    monkeypatch.setattr("silver.sessions_writer.computed_sessions", lambda events, _settings: computed.append(events))
+    lake.take_sessions_by_stream(writer)
     events = lake.read(SILVER_EVENTS)
     wanted = sessions_by_hand(events)
     assert ordered(lake.read(SILVER_SESSIONS, *wanted.column_names)) == ordered(wanted)
     assert computed == []
 
 
-def test_a_visit_that_was_let_go_is_gone_on_with(lake: Lake, file_by_file: None) -> None:
+def test_a_session_that_was_let_go_is_gone_on_with(lake: Lake, file_by_file: None) -> None:
     """After more than the day for which it is held; and an event far behind the watermark joins it too."""
-    visiting = first_look(lake)
+    writer = first_look(lake)
     times = ("2019-10-01 10:00:00", "2019-10-05 10:00:00", "2019-10-09 10:00:00", "2019-10-01 09:00:00")
     for number, at in enumerate(times):
         kind = "cart" if number != 2 else "view"
         same = event(event_type=kind, event_time=f"{at} UTC", product_id=number, user_session="s")
         other = event(event_time=f"{at} UTC", user_id=2, user_session=f"other {number}")
         lake.put([same, other], 10 * number)
-    lake.visit_by_stream(visiting)
+    lake.take_sessions_by_stream(writer)
     rows = lake.rows(SILVER_SESSIONS, "user_session", "events", "carts", "views", "earlier_abandonments")
     assert rows == [*((f"other {number}", 1, 0, 1, 0) for number in range(4)), ("s", 4, 3, 1, 2)]
 
@@ -193,7 +193,7 @@ def test_a_cart_is_recovered_abandoned_again_and_withdrawn(lake: Lake, only: Cal
     def then(*values: Fields) -> list[tuple[Any, ...]]:
         then.offset += 10  # type: ignore[attr-defined]
         lake.put(list(values), then.offset)  # type: ignore[attr-defined]
-        lake.visit()
+        lake.take_sessions()
         lake.keep(ledger)
         lake.leave()
         lake.assert_published(GOLD_ABANDONED_CARTS)
@@ -233,7 +233,7 @@ def test_while_sessions_are_behind_a_cart_is_judged_by_the_event_that_touched_it
         return [(session, str(abandoned_at)[11:16]) for session, abandoned_at in found]
 
     lake.put([cart("s", "10:00:00"), cart("t", "10:05:00"), cart("u", "10:10:00")], 0)
-    lake.visit()
+    lake.take_sessions()
     lake.keep()
     # Sessions take in no more. `t` is touched in time; `s` after it was left, which withdraws nothing.
     assert left(cart("t", "10:20:00"), offset=10) == []
@@ -247,29 +247,29 @@ def test_killed_between_any_two_steps_the_next_process_goes_on(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, only: Callable[..., None], file_by_file: None
 ) -> None:
     only(GOLD_ORDERS, GOLD_FUNNEL)
-    values = visits(3, 90)
+    values = random_events(3, 90)
     lake.put(values[:30], 0)
-    lake.visit()
+    lake.take_sessions()
     lake.keep()
     lake.leave()
     lake.put(values[30:60], 100)
     lake.put(values[60:], 200)
-    for work in (lake.visit, lake.leave):
+    for work in (lake.take_sessions, lake.leave):
         for moment, step in (("after", 1), ("before", 2)):
             with monkeypatch.context() as patch, pytest.raises(Crash):
                 crash = Crashing(step, moment)
                 patch.setattr(commits, "replace", crash.around(commits.replace))
                 patch.setattr(FakeTopic, "publish", crash.around(FakeTopic.publish))
                 work()
-        lake.visit()
+        lake.take_sessions()
         lake.keep()
     lake.leave()
     assert_carts_right(lake)
 
 
 def test_other_rules_than_the_table_was_made_with_are_refused(lake: Lake) -> None:
-    lake.put(visits(4, 5), 0)
-    lake.visit()
+    lake.put(random_events(4, 5), 0)
+    lake.take_sessions()
     other = Lake(lake.spark, lake.settings.model_copy(update={"cart_abandon_s": 60}), lake.topic)
     with pytest.raises(SettingError, match=r"cart_abandon_s is 60, but silver.sessions was made with 1800"):
-        other.visit()
+        other.take_sessions()

@@ -28,7 +28,7 @@ from tests.builders import Fields, event, purchase
 from tests.services.pages import address
 from tests.services.runs import ask, running, wait_until_read
 from tests.services.sinks import wait_for, wait_until_served
-from tests.visits_by_hand import carts_by_hand
+from tests.sessions_by_hand import carts_by_hand
 
 START_AT = datetime(2019, 11, 10, tzinfo=UTC)
 END_AT = START_AT + timedelta(hours=37, seconds=30)

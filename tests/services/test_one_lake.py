@@ -35,7 +35,7 @@ from tests.gold_by_hand import SQL, by_hand, columns_of, ordered
 from tests.services.runs import BIN, ROOT, ask, assert_promises, running, submit, wait_until_read
 from tests.services.sinks import serving, wait_until_served
 from tests.services.store import committed
-from tests.visits_by_hand import visits_by_hand
+from tests.sessions_by_hand import table_by_hand
 
 REAL_ROWS = ROOT.parent / "shared" / "data"
 
@@ -95,7 +95,7 @@ def _assert_numbers_agree_everywhere(settings: Settings) -> None:
             assert _newest(settings, table) == {_key(row, table): to_json(row) for row in gold.to_pylist()}, table.name
         clock = at_us(last_noted(GOLD_ABANDONED_CARTS, settings).note["clock_us"])
         for table in (SILVER_SESSIONS, GOLD_FUNNEL, GOLD_ABANDONED_CARTS):
-            found = visits_by_hand(table.name, events, clock)
+            found = table_by_hand(table.name, events, clock)
             rows = query(f"SELECT * FROM {table.name}", settings).to_arrow_table()
             assert ordered(rows.select(found.column_names)) == ordered(found), table.name
             # Lists are JSON in PostgreSQL; the audit compares them.

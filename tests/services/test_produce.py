@@ -22,7 +22,6 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from ingest.console import Progress
-from ingest.event_batch import COLUMNS
 from ingest.generate import events_from
 from ingest.generated import BULK_RATE_PER_S, live_start, produce_bulk, produce_live
 from ingest.live import Clock
@@ -31,6 +30,7 @@ from ingest.produce import Wish, produce
 from ingest.producer import EventProducer
 from ingest.shape import StoreShape
 from lakehouse.errors import ServiceError, SettingError
+from lakehouse.event_contract import FIELDS
 from lakehouse.kafka_access import for_librdkafka
 from lakehouse.settings import Settings
 from operate.services.kafka import KafkaBroker
@@ -58,7 +58,7 @@ def recording(folder: Path, seconds: int, rows_per_s: int) -> Path:
     at = (START + timedelta(seconds=n // rows_per_s) for n in range(seconds * rows_per_s))
     rows = [ROW.format(at=f"{t:%Y-%m-%d %H:%M:%S}", product=n, user=n % 50) for n, t in enumerate(at)]
     path = folder / f"recording-{seconds}.csv"
-    path.write_text(",".join(COLUMNS) + "\n" + "".join(rows))
+    path.write_text(",".join(FIELDS) + "\n" + "".join(rows))
     return path
 
 

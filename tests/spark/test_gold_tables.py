@@ -162,11 +162,11 @@ def test_the_contract_of_a_topic_is_that_of_its_table(table: Table) -> None:
 
 
 def test_records_keep_their_contract(events: DataFrame) -> None:
-    visited = in_revision(sessions(events, Settings()), SILVER_SESSIONS, 1, NOW)
+    session_rows = in_revision(sessions(events, Settings()), SILVER_SESSIONS, 1, NOW)
     orders = in_revision(whole(BY_TABLE[GOLD_ORDERS], events), GOLD_ORDERS, 1, NOW)
     tables = [(fold.table, whole(fold, events)) for fold in FOLDS]
-    carts = abandoned_carts(visited, orders, F.lit(NOW), Settings())
-    tables += [(SILVER_SESSIONS, visited), (GOLD_ABANDONED_CARTS, carts)]
+    carts = abandoned_carts(session_rows, orders, F.lit(NOW), Settings())
+    tables += [(SILVER_SESSIONS, session_rows), (GOLD_ABANDONED_CARTS, carts)]
     for table, facts in [*tables, (GOLD_PRODUCT_SALES, whole_sales(events, 60))]:
         check = jsonschema.Draft202012Validator(json_schema(table))
         for row in in_revision(facts, table, 1, NOW).toArrow().to_pylist():

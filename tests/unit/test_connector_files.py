@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from lakehouse.errors import InputError, SettingError
+from lakehouse.event_contract import FIELDS
 from lakehouse.settings import Settings
 from operate.connect_rest import ConnectRest
 from operate.connector_file import SHIPPED, read_connector, shipped
 from operate.services.kafka_properties import MAX_BATCH_BYTES
-from silver.records import FIELDS
 
 CLASS = "org.example.Connector"
 

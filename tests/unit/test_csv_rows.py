@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from ingest import csv_rows as module
 from ingest.csv_records import csv_records
 from ingest.csv_rows import FEW_BROKEN_ROWS, CsvRow, open_csv
-from ingest.event_batch import COLUMNS
 from lakehouse.errors import InputError
+from lakehouse.event_contract import FIELDS
 from tests.packed import zipped
 
-HEADER = ",".join(COLUMNS).encode() + b"\n"
+HEADER = ",".join(FIELDS).encode() + b"\n"
 ROW = b"2019-10-01 00:14:54 UTC,cart,4497,1487580006895846315,,r.b-x,03.10,554342223,0b974342-1a53\n"
 TWO_LINES, OPEN = ROW.replace(b"r.b-x", b'"a\nb"'), ROW.replace(b"r.b", b'"a')
-TEXT = dict(zip(COLUMNS, ROW.decode().strip().split(","), strict=True))
+TEXT = dict(zip(FIELDS, ROW.decode().strip().split(","), strict=True))
 
 
 def csv_rows(path: Path, byte: int = 0, line: int = 1) -> list[CsvRow]:
@@ -68,7 +68,7 @@ def in_shape(names: list[str], fields: list[str], separator: str = ",", end: str
 
 
 VALUES = list(TEXT.values())
-NAMES = list(COLUMNS)
+NAMES = list(FIELDS)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_few_broken_rows_are_broken_alone(file) -> None:
 
 
 def test_empty_text_stays_empty_text(file) -> None:
-    assert events(file(b",,,,,,,,\n")) == [dict.fromkeys(COLUMNS, "")]
+    assert events(file(b",,,,,,,,\n")) == [dict.fromkeys(FIELDS, "")]
 
 
 @pytest.mark.parametrize("brand", ["r.b-x", "é日本", "back\\slash", "a\tb", "mid\rdle", 'qu"ote', "\x7f", "{}%s"])
@@ -250,9 +250,9 @@ def test_no_byte_is_lost_and_reading_can_go_on_after_any_row(
 def test_any_text_that_a_csv_writer_writes_comes_back(tmp_path_factory, text: list[str]) -> None:
     path = tmp_path_factory.mktemp("csv") / "events.csv"
     with path.open("w", encoding="utf-8", newline="") as out:
-        csv.writer(out).writerows([COLUMNS, text])
+        csv.writer(out).writerows([FIELDS, text])
     if "\0" not in "".join(text):
-        expected = dict(zip(COLUMNS, text, strict=True))
+        expected = dict(zip(FIELDS, text, strict=True))
         assert events(path) == [expected]
 
 

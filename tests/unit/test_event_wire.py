@@ -10,9 +10,9 @@ from typing import Any
 import fastavro
 import pytest
 
-from ingest.event_batch import COLUMNS
 from ingest.event_wire import SCHEMA, AvroWire, event_wire, framed
 from lakehouse.errors import ServiceError, SettingError
+from lakehouse.event_contract import FIELDS
 from lakehouse.settings import Settings
 from tests.builders import MISSING, event
 from tests.identity_by_hand import GOLDEN, Golden, id_of, json_of
@@ -27,7 +27,7 @@ def test_the_header_is_a_zero_byte_and_the_id_big_endian() -> None:
 
 def test_the_schema_has_the_nine_fields() -> None:
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    assert tuple(field["name"] for field in schema["fields"]) == COLUMNS
+    assert tuple(field["name"] for field in schema["fields"]) == FIELDS
     assert {field["name"] for field in schema["fields"] if "default" in field} == {
         "category_id",
         "category_code",

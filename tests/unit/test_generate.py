@@ -19,10 +19,11 @@ from ingest.catalogue import catalogue
 from ingest.csv_files import write_csv_files
 from ingest.customers import Customers
 from ingest.disorder import RULES, records, with_broken, with_copies, with_late
-from ingest.event_batch import COLUMNS, EventBatch, Writer, money
+from ingest.event_batch import EventBatch, Writer, money
 from ingest.generate import events_from, history
 from ingest.shape import StoreShape
 from ingest.week import busy_week
+from lakehouse.event_contract import FIELDS
 
 SHAPE = StoreShape()
 MONDAY = datetime(2020, 2, 3, tzinfo=UTC)
@@ -33,7 +34,7 @@ Event = dict[str, str]
 def events(batch: EventBatch) -> list[Event]:
     """One dict of the nine columns per event, all text, as in a CSV file."""
     lines = batch.to_csv().decode().splitlines()
-    return [dict(zip(COLUMNS, line.split(","), strict=True)) for line in lines]
+    return [dict(zip(FIELDS, line.split(","), strict=True)) for line in lines]
 
 
 def all_rows(shape: StoreShape = SHAPE, seed: int = 1, days: float = DAYS) -> list[Event]:
@@ -249,7 +250,7 @@ def test_every_value_is_json_with_nine_columns_and_money_has_two_decimals(
     for batch in history(shape, seed, start_at, 0.005, rate_per_s):
         for key, value, row in zip(batch.keys(), batch.json_values(), events(batch), strict=True):
             event = json.loads(value)
-            assert tuple(event) == COLUMNS
+            assert tuple(event) == FIELDS
             assert re.fullmatch(r"-?\d+\.\d\d", event["price"])
             assert re.fullmatch(
                 r"([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})?", event["user_session"]
@@ -276,7 +277,7 @@ def test_files_hold_each_event_once_in_the_file_of_its_day(tmp_path) -> None:
     assert [f.name for f in files] == ["2020-02-03.csv", "2020-02-04.csv"]
     assert sorted(tmp_path.iterdir()) == files
     lines = [f.read_bytes().splitlines(keepends=True) for f in files]
-    assert all(part[0] == (",".join(COLUMNS) + "\n").encode() for part in lines)
+    assert all(part[0] == (",".join(FIELDS) + "\n").encode() for part in lines)
     assert b"".join(b"".join(part[1:]) for part in lines) == b"".join(batch.to_csv() for batch in batches)
     assert all(line.startswith(b"2020-02-03 ") for line in lines[0][1:])
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from ingest.event_batch import COLUMNS
 from ingest.live import Sent, send_when_due
 from ingest.produce import Wish, duration, parse
 from ingest.recorded import at_rate, at_speed, check_files, in_order, read_time, recorded
 from lakehouse.errors import InputError
+from lakehouse.event_contract import FIELDS
 from tests.fake_stream import FakeClock, FakeProducer
 
 NOW_S = datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp()
@@ -28,7 +28,7 @@ def write(tmp_path: Path) -> Write:
     def write(name: str, *rows: str) -> Path:
         """Each row: its event_time and its product; `!` begins a row that is written as it is."""
         path = tmp_path / name
-        path.write_text(",".join(COLUMNS) + "\n" + "".join(_line(row) + "\n" for row in rows))
+        path.write_text(",".join(FIELDS) + "\n" + "".join(_line(row) + "\n" for row in rows))
         return path
 
     return write

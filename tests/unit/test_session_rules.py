@@ -1,4 +1,4 @@
-"""The rules of visits: whatever the order and the batches, a state says the same; and what it says is as defined."""
+"""The rules of sessions: whatever the order and the batches, a state says the same; and what it says is as defined."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from silver.session_rules import Event, Row, State, advance, from_text, session_key, still_held, to_text
+from lakehouse.session_key import session_key
+from silver.session_rules import Event, Row, State, advance, from_text, still_held, to_text
 from tests.session_events import EVENTS, MINUTE_US, RULES, event
 
 
@@ -22,7 +23,7 @@ def cart_of(*events: Event) -> list[tuple[int, int, int]]:
     return [tuple(item) for item in one_row(*events)["cart"]]
 
 
-def test_a_visit_counts_its_events_and_what_was_paid() -> None:
+def test_a_session_counts_its_events_and_what_was_paid() -> None:
     row = one_row(
         event(0, "view", brand="a"),
         event(1, "cart", brand="a"),
@@ -73,7 +74,7 @@ def test_an_empty_cart_is_not_abandoned_and_the_newest_time_counts() -> None:
     assert [item[0] for item in row["earlier_cart"]] == [2, 3]
 
 
-def test_without_a_session_a_visit_ends_where_there_is_a_gap() -> None:
+def test_without_a_session_id_a_session_ends_where_there_is_a_gap() -> None:
     _, rows = advance(7, "", (), [event(0), event(29.99), event(59.99), event(200)], RULES)
     assert [row["events"] for row in rows] == [2, 1, 1]
     assert [row["user_session"] for row in rows] == [None, None, None]
@@ -81,7 +82,7 @@ def test_without_a_session_a_visit_ends_where_there_is_a_gap() -> None:
     assert row["events"] == 4
 
 
-def test_an_event_between_makes_one_visit_of_two_and_the_old_keys_are_told() -> None:
+def test_an_event_between_makes_one_session_of_two_and_the_old_keys_are_told() -> None:
     state, rows = advance(7, "", (), [event(0), event(40)], RULES)
     keys = [row["session_key"] for row in rows]
     _, (row,) = advance(7, "", state, [event(20)], RULES)
@@ -100,7 +101,7 @@ def test_keys_are_told_apart_whatever_a_session_is_called() -> None:
     assert session_key(463240011, "26dd6e6e-4dac-4778-8d2c-92e149dab885", 0) == "0f6a01fc00dcb81d6f9530b0771d5be9"
 
 
-def test_a_visit_is_held_until_its_last_event_is_long_ago() -> None:
+def test_a_session_is_held_until_its_last_event_is_long_ago() -> None:
     state, _ = advance(7, "", (), [event(0), event(600)], RULES)
     until_us = RULES.hold_us + 5 * MINUTE_US
     assert still_held(state, until_us, RULES) == state[1:]

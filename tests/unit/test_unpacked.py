@@ -22,11 +22,11 @@ from ingest import csv_rows
 from ingest import unpacked as module
 from ingest.csv_records import csv_records
 from ingest.csv_rows import CsvRow, open_csv
-from ingest.event_batch import COLUMNS
 from lakehouse.errors import InputError
+from lakehouse.event_contract import FIELDS
 from tests.packed import zipped
 
-HEADER = ",".join(COLUMNS).encode() + b"\n"
+HEADER = ",".join(FIELDS).encode() + b"\n"
 ROW = b"2019-10-01 00:14:54 UTC,cart,4497,1487580006895846315,,r.b-x,3.10,554342223,0b974342-1a53\n"
 MANY = HEADER + b"".join(ROW.replace(b"4497", str(number).encode()) for number in range(50_000))
 

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-_VISITS = """
+_SESSIONS = """
     WITH gaps AS (
         SELECT *, user_session IS NULL AND event_at >= lag(event_at) OVER (
                       PARTITION BY user_id, user_session ORDER BY event_at, event_id) + to_seconds($gap_s) AS new
@@ -17,84 +17,84 @@ _VISITS = """
         SELECT *, count(*) FILTER (new) OVER (PARTITION BY user_id, user_session ORDER BY event_at, event_id
                                               ROWS UNBOUNDED PRECEDING) AS part
         FROM gaps
-    ), visits AS (  -- a number for the session, because user_session can be null
-        SELECT *, dense_rank() OVER (ORDER BY user_id, user_session, part) AS visit FROM parts
+    ), sessions AS (  -- a number for the session, because user_session can be null
+        SELECT *, dense_rank() OVER (ORDER BY user_id, user_session, part) AS session FROM parts
     )"""
 
 _CARTS = """
     , changes AS (
         SELECT *, row_number() OVER (
-                   PARTITION BY visit ORDER BY event_at,
+                   PARTITION BY session ORDER BY event_at,
                    list_position(['cart', 'remove_from_cart', 'purchase'], event_type), event_id) AS k
-        FROM visits WHERE event_type IN ('cart', 'remove_from_cart') OR event_type = 'purchase' AND price >= 0
+        FROM sessions WHERE event_type IN ('cart', 'remove_from_cart') OR event_type = 'purchase' AND price >= 0
     ), sums AS (
-        SELECT visit, product_id, k, lead(k) OVER one AS until_k,
+        SELECT session, product_id, k, lead(k) OVER one AS until_k,
                sum(if(event_type = 'cart', 1, -1)) OVER one AS total,
                last_value(if(event_type = 'cart', price, NULL) IGNORE NULLS) OVER one AS price
-        FROM changes WINDOW one AS (PARTITION BY visit, product_id ORDER BY k)
+        FROM changes WINDOW one AS (PARTITION BY session, product_id ORDER BY k)
     ), quantities AS (  -- a sum clamped at zero in every step: what it ever fell below zero is given back
-        SELECT * EXCLUDE total, (total - least(0, min(total) OVER (PARTITION BY visit, product_id ORDER BY k)))::BIGINT
-                   AS quantity
+        SELECT * EXCLUDE total,
+               (total - least(0, min(total) OVER (PARTITION BY session, product_id ORDER BY k)))::BIGINT AS quantity
         FROM sums
     ), steps AS (
-        SELECT visit, k, event_at, lead(event_at) OVER (PARTITION BY visit ORDER BY k) AS next_at FROM changes
+        SELECT session, k, event_at, lead(event_at) OVER (PARTITION BY session ORDER BY k) AS next_at FROM changes
     ), pauses AS (  -- only there does the cart matter: before a long gap and at the end
         SELECT * FROM steps WHERE next_at IS NULL OR next_at >= event_at + to_seconds($abandon_s)
     ), carts AS (  -- the filled ones; what a product's last change left lasts until its next
-        SELECT visit, pauses.k, event_at, next_at,
+        SELECT session, pauses.k, event_at, next_at,
                list({'product_id': product_id, 'quantity': quantity, 'price': price} ORDER BY product_id) AS cart,
                sum(quantity * price)::DECIMAL(20,2) AS cart_value
-        FROM pauses JOIN quantities USING (visit)
+        FROM pauses JOIN quantities USING (session)
         WHERE quantity > 0 AND quantities.k <= pauses.k AND (until_k IS NULL OR until_k > pauses.k)
         GROUP BY ALL
     )"""
 
 SESSIONS = f"""
-    {_VISITS} {_CARTS}, facts AS (
-        SELECT visit, user_id, user_session, min(event_at) AS started_at, max(event_at) AS ended_at,
+    {_SESSIONS} {_CARTS}, facts AS (
+        SELECT session, user_id, user_session, min(event_at) AS started_at, max(event_at) AS ended_at,
                count(*) AS events, count(*) FILTER (event_type = 'view') AS views,
                count(*) FILTER (event_type = 'cart') AS carts,
                count(*) FILTER (event_type = 'remove_from_cart') AS removes,
                count(*) FILTER (event_type = 'purchase') AS purchases,
                coalesce(sum(price) FILTER (event_type = 'purchase' AND price > 0), 0)::DECIMAL(20,2) AS revenue
-        FROM visits GROUP BY ALL
-    ), changed AS (SELECT visit, max(event_at) AS last_cart_change_at FROM changes GROUP BY ALL)
-    SELECT facts.* EXCLUDE visit, coalesce(cart, []) AS cart, coalesce(cart_value, 0)::DECIMAL(20,2) AS cart_value,
+        FROM sessions GROUP BY ALL
+    ), changed AS (SELECT session, max(event_at) AS last_cart_change_at FROM changes GROUP BY ALL)
+    SELECT facts.* EXCLUDE session, coalesce(cart, []) AS cart, coalesce(cart_value, 0)::DECIMAL(20,2) AS cart_value,
            last_cart_change_at
-    FROM facts LEFT JOIN changed USING (visit)
-         LEFT JOIN (FROM carts WHERE next_at IS NULL) USING (visit)
+    FROM facts LEFT JOIN changed USING (session)
+         LEFT JOIN (FROM carts WHERE next_at IS NULL) USING (session)
     ORDER BY user_id, user_session, started_at"""
 
 ABANDONED = f"""
-    {_VISITS} {_CARTS}, newest AS (
-        SELECT visit, arg_max(cart, k) AS items, arg_max(cart_value, k) AS cart_value, count(*) AS abandonments,
+    {_SESSIONS} {_CARTS}, newest AS (
+        SELECT session, arg_max(cart, k) AS items, arg_max(cart_value, k) AS cart_value, count(*) AS abandonments,
                max(event_at) + to_seconds($abandon_s) AS abandoned_at
         FROM carts WHERE next_at IS NOT NULL OR event_at + to_seconds($abandon_s) <= $now GROUP BY ALL
-    ), starts AS (SELECT visit, user_id, user_session, min(event_at) AS started_at FROM visits GROUP BY ALL),
+    ), starts AS (SELECT session, user_id, user_session, min(event_at) AS started_at FROM sessions GROUP BY ALL),
     recovered AS (
-        SELECT visit, min(event_at) AS recovered_at
-        FROM newest JOIN starts USING (visit) JOIN events USING (user_id)
+        SELECT session, min(event_at) AS recovered_at
+        FROM newest JOIN starts USING (session) JOIN events USING (user_id)
         WHERE event_type = 'purchase' AND price >= 0 AND list_contains([item.product_id FOR item IN items], product_id)
               AND event_at BETWEEN abandoned_at AND abandoned_at + to_seconds($recovery_s)
         GROUP BY ALL
     )
     SELECT user_id, user_session, started_at, items, cart_value, abandonments, abandoned_at, recovered_at
-    FROM newest JOIN starts USING (visit) LEFT JOIN recovered USING (visit)
+    FROM newest JOIN starts USING (session) LEFT JOIN recovered USING (session)
     ORDER BY user_id, user_session, started_at"""
 
 FUNNEL = f"""
-    {_VISITS}, days AS (
-        SELECT *, (min(event_at) OVER (PARTITION BY visit))::DATE AS started_on FROM visits
+    {_SESSIONS}, days AS (
+        SELECT *, (min(event_at) OVER (PARTITION BY session))::DATE AS started_on FROM sessions
     ), scopes AS (
         SELECT 'day' AS scope, '' AS its_brand, * FROM days
         UNION ALL
         SELECT 'brand', coalesce(brand, ''), * FROM days
     ), counted AS (
         SELECT started_on AS event_on, scope, its_brand AS brand,
-               count(DISTINCT user_id) AS visitors, count(DISTINCT visit) AS sessions,
-               count(DISTINCT visit) FILTER (event_type = 'view') AS viewed,
-               count(DISTINCT visit) FILTER (event_type = 'cart') AS carted,
-               count(DISTINCT visit) FILTER (event_type = 'purchase' AND price > 0) AS bought
+               count(DISTINCT user_id) AS visitors, count(DISTINCT session) AS sessions,
+               count(DISTINCT session) FILTER (event_type = 'view') AS viewed,
+               count(DISTINCT session) FILTER (event_type = 'cart') AS carted,
+               count(DISTINCT session) FILTER (event_type = 'purchase' AND price > 0) AS bought
         FROM scopes GROUP BY ALL
     ) SELECT *, bought / sessions AS conversion FROM counted ORDER BY event_on, scope, brand"""
 
@@ -119,7 +119,7 @@ def funnel_by_hand(events: pa.Table, gap_s: int = 1800) -> pa.Table:
 TABLES = ("silver.sessions", "gold.abandoned_carts", "gold.funnel")
 
 
-def visits_by_hand(name: str, events: pa.Table, now: datetime) -> pa.Table:
+def table_by_hand(name: str, events: pa.Table, now: datetime) -> pa.Table:
     """One of the TABLES, in the columns that say something (keys and days follow from them)."""
     if name == "silver.sessions":
         return sessions_by_hand(events)
