@@ -1,10 +1,12 @@
-"""docs/settings.md, made from `Settings`: `python -m lakehouse.settings_page > docs/settings.md`."""
+"""docs/settings.md, made from `Settings`: `python -m lakehouse.settings_page` writes it."""
 
 from __future__ import annotations
 
-import sys
+from pathlib import Path
 
 from lakehouse.settings import PREFIX, Settings
+
+PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 
 _ABOUT = """\
 # Settings
@@ -12,7 +14,7 @@ A setting comes from a flag (`--home`, `--lake`), else from the environment, els
 which a command starts. An unknown name is an error that names the nearest known one. Error messages never show
 passwords, connection strings or tokens.
 
-This page is generated from `lakehouse/settings.py` by `python -m lakehouse.settings_page > docs/settings.md`.
+This page is generated from `lakehouse/settings.py` by `python -m lakehouse.settings_page`.
 """
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -129,4 +131,4 @@ def unit_of(name: str, value: object = 0) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(settings_page())
+    PAGE.write_text(settings_page(), encoding="utf-8")
