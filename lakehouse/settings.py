@@ -35,164 +35,204 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,  # it may be a secret
     )
 
-    home: Path = Field(Path(".lakehouse"), description="Folder of all state: lake, Kafka's log, checkpoints, logs.")
-    lake: str = Field("", description="URL or folder of the Delta tables. Empty: `lake` in the home folder.")
-    input_folder: str = Field("", description="Folder of CSV files to read. Empty: `input` in the home folder.")
+    home: Path = Field(
+        Path(".lakehouse"), description="Folder of all state: tables, Kafka's log, databases, checkpoints, logs."
+    )
+    lake: str = Field("", description="Folder or URL of the Delta tables. Empty: `lake` in the home folder.")
+    input_folder: str = Field("", description="Folder watched for files of events. Empty: `input` in the home folder.")
     archive_folder: str = Field(
         "",
-        description="Folder of CSV files that were read. Empty: `_archive` in a local lake, else `archive` in home.",
+        description="Folder that keeps the files read. Empty: `_archive` in a local lake, else `archive` in the home.",
     )
-    file_retention_days: int = Field(
-        0, ge=0, description="How long files are kept that were read or refused. 0: until somebody removes them."
+    file_retention_days: int = Field(0, ge=0, description="Age at which read and rejected files are deleted. 0: never.")
+    logs_mb: int = Field(256, ge=1, description="Maximum size of the folder `logs` in the home.")
+    file_settle_s: float = Field(1.0, ge=0, description="A file is read once it has not changed for this long.")
+    drop_interval_s: float = Field(60.0, ge=0, description="Pause between two files of `lakehouse ingest drop`.")
+    kafka_bootstrap: str = Field(
+        "",
+        description="Kafka brokers as `host:port`, separated by commas. Empty: an embedded broker in the home folder.",
     )
-    logs_mb: int = Field(256, ge=1, description="Most that the folder `logs` of the home may hold.")
-    file_settle_s: float = Field(1.0, ge=0, description="A file that changed less than this ago is not read yet.")
-    drop_interval_s: float = Field(60.0, ge=0, description="Time between two files of `lakehouse ingest drop`.")
-    kafka_bootstrap: str = Field("", description="host:port of Kafka. Empty: the embedded broker of the home folder.")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT",
-        description="How to speak to a Kafka of your own.",
+        description="Security protocol of an external Kafka. The embedded broker sets its own.",
     )
     kafka_sasl_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = Field(
-        "SCRAM-SHA-512", description="How we log in there, with one of the SASL protocols."
+        "SCRAM-SHA-512", description="SASL mechanism of an external Kafka, used with the two SASL protocols."
     )
-    kafka_user: str = Field("", description="Who we are there.")
-    kafka_password: SecretStr = Field(SecretStr(""), description="The password of that user.")
+    kafka_user: str = Field("", description="User name at an external Kafka.")
+    kafka_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
     kafka_ca_file: str = Field(
-        "", description="PEM file of the authorities that its certificates are from. Empty: those of the system."
+        "", description="CA certificates (PEM) to check an external Kafka's certificate with. Empty: the system's."
     )
-    kafka_port: int = Field(0, ge=0, le=65535, description="Port of the embedded broker on 127.0.0.1. 0: a free one.")
-    kafka_memory_mb: int = Field(256, ge=128, description="Heap of the embedded broker.")
+    kafka_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of the embedded broker on 127.0.0.1. 0: any free port, kept across restarts.",
+    )
+    kafka_memory_mb: int = Field(256, ge=128, description="Java heap of the embedded broker.")
     kafka_retention_s: int = Field(7 * 86400, ge=60, description="How long the embedded broker keeps store events.")
-    events_topic: str = Field("store-events", description="Topic of the raw events.")
-    unreadable_topic: str = Field("store-events-unreadable", description="Topic of input that could not be read.")
+    events_topic: str = Field("store-events", description="Topic of the store events.")
+    unreadable_topic: str = Field("store-events-unreadable", description="Topic of input rows that cannot be read.")
     wire: Literal["json", "avro"] = Field(
-        "json", description="How our producers write events: `json`, or `avro` with a schema registry."
+        "json", description="Format in which our producers write events: `json`, or `avro` with a schema registry."
     )
     registry_url: str = Field(
-        "", description="Schema registry with Confluent's API. Empty: there is none, and Avro is read by what is known."
+        "",
+        description="Schema registry with Confluent's API. Empty: none; Avro is read with the schemas already known.",
     )
-    registry_user: str = Field("", description="Who we are there.")
-    registry_password: SecretStr = Field(SecretStr(""), description="The password of that user.")
-    gold_topic_prefix: str = Field("", description="Put before the names of gold's topics, such as `product-sales`.")
+    registry_user: str = Field("", description="User name at the schema registry.")
+    registry_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
+    gold_topic_prefix: str = Field("", description="Prefix of the names of gold's topics, such as `product-sales`.")
     postgres_dsn: SecretStr = Field(
-        SecretStr(""), description="PostgreSQL that serves gold. Empty: the embedded one of the home folder."
+        SecretStr(""),
+        description="Connection string of the PostgreSQL that serves gold. Empty: an embedded one in the home folder.",
     )
-    postgres_port: int = Field(0, ge=0, le=65535, description="Port of the embedded PostgreSQL. 0: a free one.")
+    postgres_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of the embedded PostgreSQL on 127.0.0.1. 0: any free port, kept across restarts.",
+    )
     bi_password: SecretStr = Field(
-        SecretStr(""), description="Password of the role `bi`, which reads. Empty: made up once, where it is embedded."
+        SecretStr(""),
+        description="Password of the read-only role `bi`. Empty: the embedded server generates one, once.",
     )
     live_host: str = Field("127.0.0.1", description="Address on which the live page listens.")
-    live_port: int = Field(0, ge=0, le=65535, description="Port of the live page. 0: a free one, then the same again.")
+    live_port: int = Field(
+        0, ge=0, le=65535, description="Port of the live page. 0: any free port, kept across restarts."
+    )
     live_hosts: str = Field(
         "",
-        description="Host names by which browsers may call the live page, with commas. Empty: its own on this machine.",
+        description="Host names, separated by commas, by which browsers may open the page. Required beyond 127.0.0.1.",
     )
     live_dsn: SecretStr = Field(
         SecretStr(""),
-        description="How the live page reads PostgreSQL. Empty: as `bi`, the server given or embedded.",
+        description="Connection string of the live page. Empty: role `bi` on the PostgreSQL that serves gold.",
     )
     live_token: SecretStr = Field(
         SecretStr(""),
-        description="Token of the live page's address. Empty: made up once, in the home folder.",
+        description="Token in the live page's address. Empty: generated once and kept in the home folder.",
     )
-    connect_url: str = Field("", description="Kafka Connect's REST interface. Empty: there is none.")
-    connect_user: str = Field("", description="Who we are there. Empty: it asks for no login.")
-    connect_password: SecretStr = Field(SecretStr(""), description="The password of that user.")
+    connect_url: str = Field("", description="Kafka Connect's REST interface. Empty: Kafka Connect is not used.")
+    connect_user: str = Field("", description="User name at Kafka Connect. Empty: no login.")
+    connect_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
     mlflow_tracking_uri: str = Field(
-        "", description="MLflow that keeps runs and models. Empty: the embedded one of the home folder."
+        "", description="MLflow that keeps runs and models. Empty: an embedded one in the home folder."
     )
-    mlflow_port: int = Field(0, ge=0, le=65535, description="Port of the embedded MLflow. 0: a free one.")
+    mlflow_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of the embedded MLflow on 127.0.0.1. 0: any free port, kept across restarts.",
+    )
     ml_holdout_days: int = Field(
-        60, ge=1, description="Newest days of silver that a model of lifetime value is judged by, and not trained on."
+        60,
+        ge=1,
+        description="Newest days of silver, kept out of training and used to evaluate the lifetime-value model.",
     )
     ml_gate_standard_errors: float = Field(
-        1.0, ge=0, description="A model becomes champion if its log score is better by so many standard errors."
+        1.0, ge=0, description="A new model becomes champion only if its log score is this many standard errors better."
     )
     ml_drift_days: int = Field(
-        30, ge=1, description="Predictions of lifetime value that are so old are compared with what came since."
+        30, ge=1, description="Days after which lifetime-value predictions are compared with what customers bought."
     )
     ml_leak_cut_offs: int = Field(
         6,
         ge=2,
-        description="Moments at which a training of purchase intent checks that features know nothing later.",
+        description="Moments at which training checks that purchase-intent features use no later data.",
     )
-    ml_seed: int = Field(1, ge=0, description="Of all chance in training and its reports.")
-    topic_partitions: int = Field(4, ge=1, description="Partitions of each topic, when the embedded broker makes it.")
-    master: str = Field("local[*]", description="Spark master of jobs that are not started by spark-submit.")
+    ml_seed: int = Field(1, ge=0, description="Random seed of training and its reports.")
+    topic_partitions: int = Field(4, ge=1, description="Partitions of each topic that the lakehouse creates.")
+    master: str = Field("local[*]", description="Spark master of jobs that spark-submit does not start.")
     driver_memory_mb: int = Field(
-        3072, ge=1024, description="Heap of the Spark driver in jobs that `lakehouse` starts."
+        3072, ge=1024, description="Java heap of the Spark driver in jobs that `lakehouse` starts."
     )
     rounds_memory_mb: int = Field(
         1536,
         ge=512,
-        description="Heap of each driver that keeps sessions, carts, scores or gold's slower tables in `lakehouse up`.",
+        description="Java heap of each Spark driver of `lakehouse up` beside the pipeline: sessions, carts, scores.",
     )
-    trigger_ms: int = Field(200, ge=0, description="Shortest time between the starts of two micro-batches.")
-    max_batch_rows: int = Field(100_000, ge=1, description="Most Kafka records in one micro-batch.")
+    trigger_ms: int = Field(200, ge=0, description="Minimum time between the starts of two micro-batches.")
+    max_batch_rows: int = Field(100_000, ge=1, description="Maximum number of Kafka records in one micro-batch.")
     commit_s: float = Field(
-        10.0, ge=0, le=30, description="Seconds that published records wait at most for a commit with others."
+        10.0, ge=0, le=30, description="Maximum time that published records wait to be written together with others."
     )
-    commit_rows: int = Field(50_000, ge=1, description="Published records after which a commit does not wait.")
+    commit_rows: int = Field(50_000, ge=1, description="Number of published records that are written without waiting.")
     sales_window_s: int = Field(
-        60, ge=1, le=86400, description="Length of a window of gold.product_sales; divides a day."
+        60, ge=1, le=86400, description="Window length of gold.product_sales. It must divide a day."
     )
     round_s: float = Field(
-        30.0, ge=0, description="Shortest time between two rounds of slow writes: gold tables, the quality log."
+        30.0, ge=0, description="Minimum time between two writes of gold's tables and of the quality log."
     )
-    recent_s: int = Field(1800, ge=60, description="Events this recent, by the store clock, are looked up in memory.")
-    recent_rows: int = Field(1_000_000, ge=1000, description="Most events whose ids are held in memory.")
-    sessions_s: float = Field(20.0, ge=0, description="Shortest time between two rounds of sessions.")
+    recent_s: int = Field(
+        1800,
+        ge=60,
+        description="Events up to this old, by the store clock, are looked up in memory; older ones in their table.",
+    )
+    recent_rows: int = Field(1_000_000, ge=1000, description="Maximum number of events held in memory.")
+    sessions_s: float = Field(20.0, ge=0, description="Minimum time between two updates of silver.sessions.")
     sessions_bulk_events: int = Field(
         100_000,
         ge=0,
-        description="With more events than these to take in, sessions leave the stream and do it in bulk.",
+        description="Backlog above which sessions are computed in bulk, not by the stream.",
     )
-    carts_s: float = Field(10.0, ge=0, description="Shortest time between the starts of two rounds of carts.")
-    scores_s: float = Field(
-        10.0, ge=0, description="Shortest time between the starts of two rounds of scores of open carts."
+    carts_s: float = Field(
+        10.0, ge=0, description="Minimum time between the starts of two updates of gold.abandoned_carts."
     )
+    scores_s: float = Field(10.0, ge=0, description="Minimum time between the starts of two scorings of open carts.")
     customer_scores_s: float = Field(
         300.0,
         ge=0,
-        description="Shortest time between two rounds of scores of customers; no new champion waits.",
+        description="Minimum time between two scorings of customers. A new champion scores at once.",
     )
     session_gap_s: int = Field(
-        1800, ge=1, description="Events without a session that are so far apart are of two sessions."
+        1800, ge=1, description="Inactivity that ends a session when events carry no session id."
     )
-    session_hold_s: int = Field(86400, ge=1, description="A session without events for so long is held no longer.")
-    cart_abandon_s: int = Field(1800, ge=1, description="A cart that nothing has changed for so long is abandoned.")
+    session_hold_s: int = Field(
+        86400, ge=1, description="Inactivity after which the stream no longer holds a session in its state."
+    )
+    cart_abandon_s: int = Field(1800, ge=1, description="A cart is abandoned after this long without a change.")
     cart_recovery_s: int = Field(
-        7 * 86400, ge=0, description="A purchase of an item so long after that recovers the cart."
+        7 * 86400, ge=0, description="A purchase of one of its items within this time recovers an abandoned cart."
     )
-    future_tolerance_s: int = Field(300, ge=0, description="How far event_at may be ahead of Kafka's clock.")
-    store_opened_on: date = Field(date(2015, 1, 1), description="An event of a day before this one is refused.")
+    future_tolerance_s: int = Field(
+        300, ge=0, description="Maximum time by which event_at may be ahead of Kafka's clock."
+    )
+    store_opened_on: date = Field(date(2015, 1, 1), description="Events before this day are rejected.")
     late_s: int = Field(600, ge=0, description="An event this far behind the store clock counts as late.")
     quality_records: int = Field(
-        10_000, ge=1, description="The newest records whose rates are compared with the bands."
+        10_000, ge=1, description="Number of newest records whose rates are compared with the bands."
     )
-    quality_min_records: int = Field(1000, ge=1, description="Fewer records than these say nothing about rates.")
-    quarantine_rate_max: float = Field(0.02, ge=0, le=1, description="Largest share of records that may be refused.")
+    quality_min_records: int = Field(1000, ge=1, description="Minimum number of records for which rates are checked.")
+    quarantine_rate_max: float = Field(
+        0.02, ge=0, le=1, description="Maximum share of records rejected before a warning."
+    )
     null_rate_bands: str = Field(
         "brand 0.2-0.65, category_code 0.9-1, category_id 0-0.01, user_session 0-0.01",
-        description="Columns of silver.events, with the smallest and largest share of events without a value.",
+        description="Allowed share of events without a value, minimum-maximum, for columns of silver.events.",
     )
     most_expected: str = Field(
         "products 1000000, brands 50000, event_days 4000",
-        description="How many the tables may have before `lakehouse status` warns: more make each round slower.",
+        description="Numbers above which `lakehouse status` warns, since more make each write slower.",
     )
-    max_value_bytes: int = Field(1_048_576, ge=1, description="Largest record value that can be an event.")
+    max_value_bytes: int = Field(
+        1_048_576, ge=1, description="Maximum size of a record's value. Larger records are rejected."
+    )
     max_text_chars: int = Field(
-        255, ge=1, le=255, description="Longest brand, category_code and user_session of an event, and name of a field."
+        255, ge=1, le=255, description="Maximum length of brand, category_code, user_session and of a field's name."
     )
     max_unreadable_share: float = Field(
-        0.1, ge=0, le=1, description="A file is refused if more than this share of its first 1,000 rows cannot be read."
+        0.1,
+        ge=0,
+        le=1,
+        description="A file is rejected if more than this share of its first 1,000 rows cannot be read.",
     )
     max_extras: int = Field(
-        64, ge=0, le=256, description="How many unknown fields of an event are kept; it says if there were more."
+        64, ge=0, le=256, description="Maximum number of unknown fields kept per event. The event says if it had more."
     )
     max_extra_chars: int = Field(
-        1024, ge=1, le=4096, description="Of the value of an unknown field so many characters are kept."
+        1024, ge=1, le=4096, description="Maximum number of characters kept of an unknown field's value."
     )
 
     @field_validator("home")

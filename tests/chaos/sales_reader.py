@@ -1,4 +1,4 @@
-"""A reader of the topic of sales as the README describes it: it keeps the highest revision of each key."""
+"""A reader of the topic of sales as docs/consume.md describes it: it keeps the highest revision of each key."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_a_lake_is_handed_from_the_pipeline_to_the_jobs_and_back(tmp_path: Path)
     before = _stable_rows(settings)
     with services_at_hand(settings, print) as reachable:
         _assert_numbers_agree_everywhere(reachable)
-        _assert_the_readme_is_right(tmp_path)
+        _assert_the_pages_are_right(tmp_path)
         _feed_again(reachable)
         for layer in ("bronze", "silver", "gold"):
             submit(f"{layer}/job.py", reachable)
@@ -128,10 +128,12 @@ def _feed_again(settings: Settings) -> None:
     assert "45,029 rows of 92 files sent" in done.stderr
 
 
-def _assert_the_readme_is_right(folder: Path) -> None:
-    """Its examples of time travel, and its commands that only read, run where the demo has run."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    examples = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+def _assert_the_pages_are_right(folder: Path) -> None:
+    """The examples of time travel, and the commands of two pages that only read, run where the demo has run."""
+    readme, using, time_travel = (
+        (ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/using.md", "docs/time-travel.md")
+    )
+    examples = re.findall(r"```python\n(.*?)```", time_travel, re.DOTALL)
     assert len(examples) == 3
     as_of_2 = ["--as-of", "2", "--json", "SELECT count(*) AS n FROM gold.product_sales"]
     wanted = json.loads(_run([str(BIN / "lakehouse"), "sql", *as_of_2], folder))[0]["n"]
@@ -140,9 +142,11 @@ def _assert_the_readme_is_right(folder: Path) -> None:
         script.write_text(code, encoding="utf-8")
         program = BIN / ("spark-submit" if "spark" in code else "python")
         assert re.findall(r"\d+", _run([str(program), str(script)], folder)) == [str(wanted)], code
-    commands = set(re.findall(r"`(lakehouse (?:tables|history|status|sql|audit)\b[^`]*)`", readme))
-    assert len(commands) >= 5
-    for command in commands:
+    reads = r"lakehouse (?:tables|history|status|sql|audit|quarantine list|ingest status)\b"
+    in_tables = re.findall(rf"`({reads}[^`]*)`", using)
+    in_blocks = re.findall(rf"^({reads}.*)$", readme, re.MULTILINE)
+    assert len(set(in_tables)) >= 5 and len(set(in_blocks)) >= 5
+    for command in {shlex.join(shlex.split(command, comments=True)) for command in (*in_tables, *in_blocks)}:
         if "--as-of" not in command:
             _run([str(BIN / "lakehouse"), *shlex.split(command)[1:]], folder)
     assert "42809" in _run([str(BIN / "lakehouse"), "sql", "SELECT count(*) AS n FROM silver.events"], folder)
