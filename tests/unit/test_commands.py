@@ -145,7 +145,11 @@ def test_what_is_asked_wrongly_is_one_line(words: str, said: str, capsys: pytest
     assert out == "" and line.startswith(said) and line.endswith("--help` says what there is)")
 
 
-def test_words_of_others_do_not_act_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def run(work: Any, *words: str) -> int:
+    return run_command(command_of(work), words, "it")
+
+
+def test_words_of_others_do_not_act_on_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (
         ["tables", "\x1b[2J\n[/b]"],
         ["\x1b[2J"],
@@ -156,9 +160,11 @@ def test_words_of_others_do_not_act_on_a_terminal(capsys: pytest.CaptureFixture[
         said = capsys.readouterr().err
         assert "\x1b" not in said and len(said.splitlines()) == 1
 
+    def work() -> int:
+        raise typer.BadParameter("\x1b[2J\n[/b]")
 
-def run(work: Any, *words: str) -> int:
-    return run_command(command_of(work), words, "it")
+    assert run(work, "--home", str(tmp_path)) == 2
+    assert capsys.readouterr().err.startswith("it: Invalid value: \\x1b[2J\\n[/b] (")
 
 
 def test_each_end_has_its_code_and_no_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
