@@ -4,6 +4,7 @@ bronze would read next, and keeps why.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated
@@ -12,6 +13,7 @@ import typer
 from pyspark.sql import SparkSession
 
 from lakehouse import commits
+from lakehouse.command import AsJson
 from lakehouse.offsets import TopicIds, held_offsets
 from lakehouse.reading import Reading
 from lakehouse.session import spark_session
@@ -43,17 +45,19 @@ def topics(
             help="go on though Kafka lost what bronze would read next, or has a topic anew; bronze keeps the reason",
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> int:
     if reason is None:
-        for line in ensure_topics(known_kafka(settings), connect_user=connect_user):
+        differences = ensure_topics(known_kafka(settings), connect_user=connect_user)
+        for line in [json.dumps({"differences": differences})] if as_json else differences:
             show(line)
         return 0
     with services_at_hand(settings, say) as reachable, spark_session("storefront accept", reachable) as spark:
         lost = accept(spark, reachable, reason, say)
-    for line in lost:
-        show(f"accepted: {line}")
-    if not lost:
-        show("Kafka has all that bronze would read next; there is nothing to accept")
+    told = [f"accepted: {line}" for line in lost]
+    nothing = "Kafka has all that bronze would read next; there is nothing to accept"
+    for line in [json.dumps({"accepted": lost})] if as_json else told or [nothing]:
+        show(line)
     return 0
 
 

@@ -30,7 +30,7 @@ demo: --minutes=3.0 --rate=100.0 --seed=1 --files
 up:
 down: --wipe --yes
 init-env: path?=.env
-topics: --connect-user --accept
+topics: --connect-user --accept --json
 status: --json --check
 tables: --json
 history: name --limit=20 --json
