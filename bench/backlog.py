@@ -9,37 +9,40 @@ of both tables are compared.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
+import typer
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from bench.command import exit_code
+from bench.command import Keep
 from bench.latency import say_on_stderr
 from bench.record import keep, recorded
 from ingest.event_batch import EventBatch
 from ingest.generate import history
 from ingest.generated import SHAPE
 from lakehouse import commits
+from lakehouse.command import AsJson, run_alone
 from lakehouse.errors import LakehouseError
 from lakehouse.schemas import BRONZE_EVENTS, stable_columns
 from lakehouse.session import spark_session
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from lakehouse.tables import SILVER_EVENTS, SILVER_SESSIONS, Table
 from lakehouse.topics import Key, Row
 from lakehouse.values import frame_of_table
+from operate.supervisor import Say
+from operate.terminal import TOOLS
 from silver.refine import Refinement
 from silver.sessions_writer import SessionsWriter
 
@@ -170,22 +173,20 @@ def text(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.backlog", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--events", type=int, default=EVENTS, help=f"of the backlog ({EVENTS})")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--keep", type=Path, metavar="FILE", help="write the JSON there, as in bench/results")
-    given = parser.parse_args(arguments)
-
-    def bench() -> int:
-        result = recorded(measure(load_settings(), given.events), datetime.now(UTC))
-        if given.keep:
-            keep(result, given.keep)
-        print(json.dumps(result, indent=2) if given.json else text(result))
-        return 0
-
-    return exit_code(bench)
+def bench_backlog(
+    settings: Settings,
+    show: Say,
+    events: Annotated[int, typer.Option(help="of the backlog")] = EVENTS,
+    as_json: AsJson = False,
+    keep_at: Keep = None,
+) -> int:
+    """The rows of both ways are compared."""
+    result = recorded(measure(settings, events), datetime.now(UTC))
+    if keep_at:
+        keep(result, keep_at)
+    show(json.dumps(result, indent=2) if as_json else text(result))
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(bench_backlog, TOOLS))

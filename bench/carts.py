@@ -14,11 +14,12 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from confluent_kafka import Message
-from rich.console import Console
 
+from bench.command import Rate, Seconds, WarmUp
 from bench.latency import say_on_stderr
 from bench.measure import seconds as seconds_of
 from bench.open_loop import Follower, Load
@@ -26,6 +27,7 @@ from bench.reader import TableReader
 from bench.store_reader import StoreReader
 from bench.testbed import fresh_stack
 from bench.usage import Usage
+from lakehouse.command import AsJson
 from lakehouse.errors import InputError
 from lakehouse.percentiles import percentiles
 from lakehouse.settings import Settings
@@ -42,17 +44,18 @@ WAIT_AT_END_S = 40.0
 
 def bench_carts(
     settings: Settings,
-    rate_per_s: float,
-    seconds: float,
-    warm_up_s: float,
-    abandon_after_s: int,
-    as_json: bool,
-    console: Console,
+    show: Say,
+    rate_per_s: Rate = 500.0,
+    seconds: Seconds = 300.0,
+    warm_up_s: WarmUp = 330.0,
+    abandon_after_s: Annotated[
+        int, typer.Option("--abandon-after", metavar="S", help="a cart without a change for so long is left")
+    ] = 300,
+    as_json: AsJson = False,
 ) -> int:
-    """Measures on a fresh lake. Out: 0, or 1 when there was no alert, or one of the topic was later than promised.
+    """On a fresh lake; every cart that is abandoned in the measured time counts. Exit code 1 when there was no alert,
+    or one of the topic was later than promised.
 
-    :param seconds: measured, after the warm-up; every cart that is abandoned in this time counts.
-    :param abandon_after_s: the setting `cart_abandon_s` of the run.
     :raises InputError: times in which no cart can be abandoned.
     """
     if not 1 <= abandon_after_s < warm_up_s + seconds:
@@ -62,9 +65,7 @@ def bench_carts(
             "correct the command",
         )
     facts = measure_carts(settings, Load(rate_per_s, seconds, warm_up_s), abandon_after_s, say_on_stderr)
-    console.print(
-        json.dumps(facts, indent=2) if as_json else text(facts), highlight=False, soft_wrap=True, markup=False
-    )
+    show(json.dumps(facts, indent=2) if as_json else text(facts))
     return 0 if is_kept(facts) else 1
 
 

@@ -1,19 +1,13 @@
-"""How a measurement that is started by hand ends."""
+"""Options that several measurements have."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
 
-from bench.latency import say_on_stderr
-from lakehouse.errors import LakehouseError
+import typer
 
-
-def exit_code(measure: Callable[[], int]) -> int:
-    """The measurement's own code; 1 when it failed, which is said; 130 after Ctrl-C."""
-    try:
-        return measure()
-    except LakehouseError as error:
-        say_on_stderr(str(error))
-        return 1
-    except KeyboardInterrupt:
-        return 130
+Rate = Annotated[float, typer.Option("--rate", metavar="R", help="events per second")]
+Seconds = Annotated[float, typer.Option("--seconds", metavar="S", help="measured, after the warm-up")]
+WarmUp = Annotated[float, typer.Option("--warm-up", metavar="S", help="seconds before it")]
+Keep = Annotated[Path | None, typer.Option("--keep", metavar="FILE", help="write the JSON there, as in bench/results")]

@@ -12,22 +12,24 @@ with the time it had waited until then, which is less than it would have been: t
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Annotated
 
-from bench.command import exit_code
+import typer
+
+from bench.command import Keep, WarmUp
 from bench.latency import is_right, measure_lakehouse, say_on_stderr
 from bench.open_loop import Load, Measured, open_loop
 from bench.ratios import OURS, TEXTBOOK, Limits, Rounds, broken_limits, result_of, text, was_quiet
 from bench.record import keep, recorded
 from bench.testbed import fresh_stack
 from bench.textbook import RUNNING
-from lakehouse.settings import Settings, load_settings
+from lakehouse.command import AsJson, run_alone
+from lakehouse.settings import Settings
 from operate.supervisor import Program, Say, tail
+from operate.terminal import TOOLS
 
 SHORT = Load(rate_per_s=100.0, seconds=30.0, warm_up_s=30.0)
 _START_S = 180.0
@@ -57,39 +59,37 @@ def compare(settings: Settings, load: Load, rounds: int, say: Say) -> Rounds:
     return done
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    given = _parser().parse_args(arguments)
-    return exit_code(lambda: _bench_compare(given))
-
-
-def _bench_compare(given: argparse.Namespace) -> int:
-    load = SHORT if given.short else Load(given.rate, given.seconds, given.warm_up)
-    rounds = compare(load_settings(), load, 1 if given.short else given.rounds, say_on_stderr)
-    result = recorded(result_of(rounds), datetime.now(UTC))
-    if given.keep:
-        keep(result, given.keep)
-    print(json.dumps(result, indent=2) if given.json else text(result))
-    broken = broken_limits(result, Limits()) if given.short else []
-    if given.short and not was_quiet(result):
+def bench_compare(
+    settings: Settings,
+    show: Say,
+    is_short: Annotated[
+        bool, typer.Option("--short", help="one pair, low rate, with limits; sets all but --json and --keep")
+    ] = False,
+    rate_per_s: Annotated[float, typer.Option("--rate", help="events per second")] = 300.0,
+    rounds: Annotated[int, typer.Option(help="pairs of one measurement each")] = 2,
+    seconds: Annotated[float, typer.Option(help="measured in each round")] = 120.0,
+    warm_up_s: WarmUp = 60.0,
+    as_json: AsJson = False,
+    keep_at: Keep = None,
+) -> int:
+    """Both in turn, under the same load and measure. Exit code 1 when a limit of --short is broken, or a purchase was
+    lost.
+    """
+    load = SHORT if is_short else Load(rate_per_s, seconds, warm_up_s)
+    done = compare(settings, load, 1 if is_short else rounds, say_on_stderr)
+    result = recorded(result_of(done), datetime.now(UTC))
+    if keep_at:
+        keep(result, keep_at)
+    show(json.dumps(result, indent=2) if as_json else text(result))
+    broken = broken_limits(result, Limits()) if is_short else []
+    if is_short and not was_quiet(result):
         say_on_stderr("The machine was busy with other programs: the limit of our own p99 is left out.")
-    if not all(is_right(measured.facts) for system, measured in rounds if system == OURS):
+    if not all(is_right(measured.facts) for system, measured in done if system == OURS):
         broken.append("our pipeline lost a purchase, or counted one that was never sent")
     for line in broken:
         say_on_stderr(f"FAILED: {line}")
     return 1 if broken else 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.compare", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--short", action="store_true", help="one pair, low rate, with limits; sets all but --json")
-    parser.add_argument("--rate", type=float, default=300.0, help="events per second (300)")
-    parser.add_argument("--rounds", type=int, default=2, help="pairs of one measurement each (2)")
-    parser.add_argument("--seconds", type=float, default=120.0, help="measured in each round (120)")
-    parser.add_argument("--warm-up", type=float, default=60.0, metavar="S", help="seconds before it (60)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--keep", type=Path, metavar="FILE", help="write the JSON there, as in bench/results")
-    return parser
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(bench_compare, TOOLS))

@@ -16,12 +16,11 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from kafka import KafkaProducer
-from rich.console import Console
 
-from bench.command import exit_code
 from bench.latency import say_on_stderr
 from bench.testbed import fresh_stack
 from ingest.archive import Archive
@@ -32,17 +31,24 @@ from ingest.file_source import FileSource, Sent
 from ingest.generate import history
 from ingest.input_folder import input_folder
 from ingest.shape import StoreShape
+from lakehouse.command import AsJson, run_alone
 from lakehouse.errors import ServiceError
 from lakehouse.kafka_access import for_kafka_python
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings
+from operate.supervisor import Say
 
 WARM_UP_ROWS = 20_000
 _START_AT = datetime(2020, 1, 6, tzinfo=UTC)
 _TIMEOUT_S = 900.0
 
 
-def bench_ingest(settings: Settings, rows: int, as_json: bool, console: Console) -> int:
-    """Measures each on a fresh broker. Out: 0. :param rows: about so many; the generator's of one day."""
+def bench_ingest(
+    settings: Settings,
+    show: Say,
+    rows: Annotated[int, typer.Option(metavar="N", help="about so many; the generator's of one day")] = 300_000,
+    as_json: AsJson = False,
+) -> int:
+    """Each on a fresh broker."""
     load = os.getloadavg()[0]
     measured = {name: _on_a_fresh_broker(name, rows, settings) for name in ("yardstick", "source")}
     source, yardstick = measured["source"], measured["yardstick"]
@@ -57,7 +63,7 @@ def bench_ingest(settings: Settings, rows: int, as_json: bool, console: Console)
         "load_average_before": round(load, 2),
         "load_average_after": round(os.getloadavg()[0], 2),
     }
-    console.print(json.dumps(facts, indent=2) if as_json else text(facts), highlight=False, markup=False)
+    show(json.dumps(facts, indent=2) if as_json else text(facts))
     return 0
 
 
@@ -157,16 +163,16 @@ def _yardstick(settings: Settings) -> Sender:
     return send
 
 
-def main(arguments: Sequence[str]) -> int:
-    """One of the two measurements, for the process that compares them. In: its name, and the two files."""
-    name, warm_up, measured = arguments
-
-    def measure() -> int:
-        print(json.dumps(_measure(name, Path(warm_up), Path(measured), load_settings())))
-        return 0
-
-    return exit_code(measure)
+def measure_one(
+    settings: Settings,
+    name: Annotated[str, typer.Argument()],
+    warm_up: Annotated[Path, typer.Argument()],
+    measured: Annotated[Path, typer.Argument()],
+) -> int:
+    """One of the two measurements, for the process that compares them."""
+    print(json.dumps(_measure(name, warm_up, measured, settings)))
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_alone(measure_one))

@@ -10,7 +10,6 @@ times are medians after a round to warm up; how many copies were found is checke
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -22,23 +21,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
+import typer
 from pyspark.sql import SparkSession
 
-from bench.command import exit_code
+from bench.command import Keep
 from bench.late_rows import EVENTS_A_DAY, Late, a_day_again, late_records, make_silver, spread_over
 from bench.latency import say_on_stderr
 from bench.record import keep, recorded
+from lakehouse.command import AsJson, run_alone
 from lakehouse.errors import LakehouseError
 from lakehouse.session import build_session
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings
 from lakehouse.tables import SILVER_EVENTS
 from operate.lake import open_table
+from operate.supervisor import Say
+from operate.terminal import TOOLS
 from silver.refine import Refinement
 
-ROWS, REPEATS, BATCH = (1_000_000, 10_000_000), 5, 100_000
+ROWS, REPEATS, BATCH = [1_000_000, 10_000_000], 5, 100_000
 CASES = ("a day again", "over ten days", "over three weeks")
 
 
@@ -150,23 +153,21 @@ def text(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.late", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--rows", type=int, nargs="+", default=ROWS, help="of each table, at least 1000000")
-    parser.add_argument("--repeats", type=int, default=REPEATS, help=f"measured rounds ({REPEATS})")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--keep", type=Path, metavar="FILE", help="write the JSON there, as in bench/results")
-    given = parser.parse_args(arguments)
-    return exit_code(lambda: _bench_late(given))
-
-
-def _bench_late(given: argparse.Namespace) -> int:
-    result = recorded(measure(load_settings(), sorted(given.rows), given.repeats), datetime.now(UTC))
-    if given.keep:
-        keep(result, given.keep)
-    print(json.dumps(result, indent=2) if given.json else text(result))
+def bench_late(
+    settings: Settings,
+    show: Say,
+    rows: Annotated[list[int], typer.Option(metavar="N...", help="of each table, at least 1000000")] = ROWS,
+    repeats: Annotated[int, typer.Option(help="measured rounds")] = REPEATS,
+    as_json: AsJson = False,
+    keep_at: Keep = None,
+) -> int:
+    """It grows with the batch and the days that it touches, not with the table."""
+    result = recorded(measure(settings, sorted(rows), repeats), datetime.now(UTC))
+    if keep_at:
+        keep(result, keep_at)
+    show(json.dumps(result, indent=2) if as_json else text(result))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(bench_late, TOOLS))

@@ -4,35 +4,33 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import Annotated, Any
 
-from rich.console import Console
+import typer
 
+from bench.command import Rate, Seconds, WarmUp
 from bench.open_loop import WAIT_AT_END_S, Load, Measured, open_loop
 from bench.testbed import fresh_stack
+from lakehouse.command import AsJson
 from lakehouse.settings import Settings
 from operate.supervisor import Say
 
 
 def bench_latency(
     settings: Settings,
-    rate_per_s: float,
-    seconds: float,
-    warm_up_s: float,
-    kill_at_s: float | None,
-    as_json: bool,
-    console: Console,
+    show: Say,
+    rate_per_s: Rate = 300.0,
+    seconds: Seconds = 120.0,
+    warm_up_s: WarmUp = 60.0,
+    kill_at_s: Annotated[
+        float | None, typer.Option("--kill-at", metavar="S", help="kill -9 of Spark so far into the measured time")
+    ] = None,
+    as_json: AsJson = False,
 ) -> int:
-    """Measures on a fresh lake. Out: 0, or 1 when a purchase was lost or counted twice.
-
-    :param seconds: measured, after the warm-up; every purchase of this time counts.
-    :param kill_at_s: so far into it, Spark is killed.
-    """
+    """On a fresh lake; every purchase of the measured time counts. Exit code 1 when one was lost or counted twice."""
     load = Load(rate_per_s, seconds, warm_up_s, kill_at_s=kill_at_s)
     facts = measure_lakehouse(settings, load, say_on_stderr).facts
-    console.print(
-        json.dumps(facts, indent=2) if as_json else text(facts), highlight=False, soft_wrap=True, markup=False
-    )
+    show(json.dumps(facts, indent=2) if as_json else text(facts))
     return 0 if is_right(facts) else 1
 
 

@@ -5,28 +5,30 @@ The buyers are the synthetic store's, whose laws are known: the result also says
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import typer
 
-from bench.command import exit_code
+from bench.command import Keep
 from bench.record import keep, recorded
 from ingest.customers import DAY_S, Customers
 from ingest.shape import StoreShape
+from lakehouse.command import run_alone
 from ml.lifetime_value.holdout import Holdout
 from ml.lifetime_value.model import HORIZON_DAYS, fit_lifetime_value, predicted
 from ml.lifetime_value.report import report
 from ml.lifetime_value.summary import Summary
+from operate.supervisor import Say
+from operate.terminal import TOOLS
 
 BUYERS = 110_000
 CALIBRATION_DAYS = 152
@@ -116,21 +118,18 @@ def _timed(name: str, work: Callable[[], _Out]) -> tuple[dict[str, float], _Out]
     return {f"{name}_s": round(passed_s, 2), f"{name}_cpu_s": round(cpu_s, 2)}, done
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.lifetime_value", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--buyers", type=int, default=BUYERS, help=f"about so many ({BUYERS})")
-    parser.add_argument("--keep", type=Path, metavar="FILE", help="write the JSON there too, as in bench/results")
-    given = parser.parse_args(arguments)
-    return exit_code(lambda: _bench_lifetime_value(given))
-
-
-def _bench_lifetime_value(given: argparse.Namespace) -> int:
-    result = recorded(measure(given.buyers), datetime.now(UTC))
-    if given.keep:
-        keep(result, given.keep)
-    print(json.dumps(result, indent=2))
+def bench_lifetime_value(
+    show: Say,
+    buyers: Annotated[int, typer.Option(help="about so many")] = BUYERS,
+    keep_at: Keep = None,
+) -> int:
+    """Fit, score, and the report on what came after, of simulated buyers. Prints JSON."""
+    result = recorded(measure(buyers), datetime.now(UTC))
+    if keep_at:
+        keep(result, keep_at)
+    show(json.dumps(result, indent=2))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(bench_lifetime_value, TOOLS))

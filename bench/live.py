@@ -19,18 +19,20 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from statistics import linear_regression
-from typing import Any
+from typing import Annotated, Any
 
 import psycopg
+import typer
 from confluent_kafka import KafkaException
-from rich.console import Console
 
 from bench.audience import TOKEN_VARIABLE, chromium
+from bench.command import Rate, Seconds, WarmUp
 from bench.latency import say_on_stderr
 from bench.open_loop import Follower, Load
 from bench.reader import consumer_from_the_start
 from bench.testbed import fresh_stack
 from bench.usage import Usage
+from lakehouse.command import AsJson
 from lakehouse.errors import InputError, ServiceError
 from lakehouse.percentiles import percentiles
 from lakehouse.settings import Settings
@@ -57,25 +59,22 @@ Sight = tuple[int, int]
 
 def bench_live(
     settings: Settings,
-    rate_per_s: float,
-    seconds: float,
-    warm_up_s: float,
-    browsers: int,
-    as_json: bool,
-    console: Console,
+    show: Say,
+    rate_per_s: Rate = 500.0,
+    seconds: Seconds = 120.0,
+    warm_up_s: WarmUp = 60.0,
+    browsers: Annotated[int, typer.Option(metavar="N", help="at the page, one of them real")] = 20,
+    as_json: AsJson = False,
 ) -> int:
-    """Measures on a fresh lake. Out: 0, or 1 when the promise is not kept or a batch was never shown.
+    """On a fresh lake; every batch that is stored in the measured time counts. Exit code 1 when the promise is not
+    kept, or a batch was never shown.
 
-    :param seconds: measured, after the warm-up; every batch that is stored in this time counts.
-    :param browsers: the real one included.
     :raises InputError: no browser at all.
     """
     if browsers < 1:
         raise InputError(f"--browsers {browsers}.", "at least 1", "correct the command")
     facts = measure_live(settings, Load(rate_per_s, seconds, warm_up_s), browsers, say_on_stderr)
-    console.print(
-        json.dumps(facts, indent=2) if as_json else text(facts), highlight=False, soft_wrap=True, markup=False
-    )
+    show(json.dumps(facts, indent=2) if as_json else text(facts))
     return 0 if is_kept(facts) else 1
 
 

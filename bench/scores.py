@@ -8,18 +8,15 @@ time of the store clock, which is wall time while events come as they happen.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Message
 
-from bench.command import exit_code
+from bench.command import Keep, Rate, Seconds, WarmUp
 from bench.latency import say_on_stderr
 from bench.measure import seconds as seconds_of
 from bench.open_loop import Follower, Load
@@ -28,11 +25,13 @@ from bench.record import keep, recorded
 from bench.store_reader import StoreReader
 from bench.testbed import fresh_stack
 from bench.usage import Usage
+from lakehouse.command import AsJson, run_alone
 from lakehouse.errors import SettingError
 from lakehouse.percentiles import percentiles
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_CART_SCORES
 from operate.supervisor import Say
+from operate.terminal import TOOLS
 
 PROMISED_S = 30.0
 """So long after a cart has opened its score is there, at most."""
@@ -94,24 +93,23 @@ def measure(settings: Settings, load: Load, say: Say) -> dict[str, Any]:
             store.close()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.scores", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--rate", type=float, default=500.0, metavar="R", help="events per second (500)")
-    parser.add_argument("--seconds", type=float, default=300.0, metavar="S", help="measured, after the warm-up (300)")
-    parser.add_argument("--warm-up", type=float, default=180.0, metavar="S", help="seconds before it (180)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--keep", type=Path, metavar="FILE", help="write the JSON there, as in bench/results")
-    given = parser.parse_args(arguments)
-
-    def bench() -> int:
-        load = Load(given.rate, given.seconds, given.warm_up)
-        facts = recorded(measure(load_settings(), load, say_on_stderr), datetime.now(UTC))
-        if given.keep:
-            keep(facts, given.keep)
-        print(json.dumps(facts, indent=2) if given.json else text(facts))
-        return 0 if is_kept(facts) else 1
-
-    return exit_code(bench)
+def bench_scores(
+    settings: Settings,
+    show: Say,
+    rate_per_s: Rate = 500.0,
+    seconds: Seconds = 300.0,
+    warm_up_s: WarmUp = 180.0,
+    as_json: AsJson = False,
+    keep_at: Keep = None,
+) -> int:
+    """On a fresh lake, with the champions of the MLflow that LAKEHOUSE_MLFLOW_TRACKING_URI names. Exit code 1 when no
+    cart was scored, or one of the topic later than promised.
+    """
+    facts = recorded(measure(settings, Load(rate_per_s, seconds, warm_up_s), say_on_stderr), datetime.now(UTC))
+    if keep_at:
+        keep(facts, keep_at)
+    show(json.dumps(facts, indent=2) if as_json else text(facts))
+    return 0 if is_kept(facts) else 1
 
 
 def is_kept(facts: dict[str, Any]) -> bool:
@@ -134,4 +132,4 @@ def text(facts: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(bench_scores, TOOLS))

@@ -14,16 +14,18 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import psycopg
-from rich.console import Console
+import typer
 
+from bench.command import Rate
 from bench.latency import say_on_stderr
 from bench.testbed import fresh_stack
 from ingest.catalogue import catalogue
 from ingest.shape import StoreShape
+from lakehouse.command import AsJson
 from lakehouse.errors import ServiceError
 from lakehouse.percentiles import percentiles
 from lakehouse.settings import Settings
@@ -74,14 +76,17 @@ QUERIES = {
 
 
 def bench_queries(
-    settings: Settings, rows: int, rate_per_s: float, seconds: float, as_json: bool, console: Console
+    settings: Settings,
+    show: Say,
+    rows: Annotated[int, typer.Option(metavar="N", help="in the store before")] = 1_000_000,
+    rate_per_s: Rate = 500.0,
+    seconds: Annotated[float, typer.Option(metavar="S", help="measured")] = 60.0,
+    as_json: AsJson = False,
 ) -> int:
-    """Out: 0, or 1 when a query's p95 is not under 200 ms."""
+    """Exit code 1 when a query's p95 is not under 200 ms."""
     with fresh_stack(settings, say_on_stderr) as stack:
         facts = _measure(stack, rows, rate_per_s, seconds, say_on_stderr)
-    console.print(
-        json.dumps(facts, indent=2) if as_json else _text(facts), highlight=False, soft_wrap=True, markup=False
-    )
+    show(json.dumps(facts, indent=2) if as_json else _text(facts))
     return 0 if all(query["p95_ms"] < 200 for query in facts["queries"].values()) else 1
 
 

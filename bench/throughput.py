@@ -9,31 +9,31 @@ when its last round was done is told apart. CPU seconds run until then, and incl
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
-from rich.console import Console
+import typer
 
-from bench.command import exit_code
 from bench.latency import say_on_stderr
 from bench.testbed import fresh_stack
 from bench.usage import Usage, spent
 from ingest.generate import events_from
 from ingest.generated import BULK_RATE_PER_S, SHAPE
 from ingest.producer import EventProducer
+from lakehouse.command import AsJson, run_alone
 from lakehouse.errors import ServiceError
 from lakehouse.pulse import read_pulse
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings
 from lakehouse.tables import GOLD_PRODUCT_SALES, SILVER_EVENTS
 from operate.lake import last_noted, open_table
 from operate.stack import Stack
-from operate.terminal import Terminal
+from operate.supervisor import Say
+from operate.terminal import TOOLS
 
 EVENTS = 300_000
 WARM_UP_EVENTS, WARM_UP_LOTS = 100_000, 10
@@ -43,16 +43,20 @@ Records = tuple[list[bytes], list[bytes]]
 """Keys and values."""
 
 
-def bench_throughput(settings: Settings, events: int, as_json: bool, console: Console) -> int:
-    """Measures on a fresh lake. Out: 0. :param events: sent at once, after a warm-up with 100,000 others."""
+def bench_throughput(
+    settings: Settings,
+    show: Say,
+    events: Annotated[int, typer.Option(metavar="N", help="how many, after a warm-up with 100,000 others")] = EVENTS,
+    as_json: AsJson = False,
+) -> int:
+    """On a fresh lake."""
     with fresh_stack(settings, say_on_stderr) as stack:
         say_on_stderr("starting the pipeline, making events")
         stack.start_pipeline()
         keys, values = make_records(WARM_UP_EVENTS + events, datetime.now(UTC))
         stack.wait_for_pipeline()
         facts = _measure(stack, keys, values)
-    output = json.dumps(facts, indent=2) if as_json else text(facts)
-    console.print(output, highlight=False, soft_wrap=True, markup=False)
+    show(json.dumps(facts, indent=2) if as_json else text(facts))
     return 0
 
 
@@ -155,13 +159,5 @@ def text(facts: dict[str, Any]) -> str:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.throughput", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--events", type=int, default=EVENTS, help=f"sent at once ({EVENTS})")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    given = parser.parse_args(arguments)
-    return exit_code(lambda: bench_throughput(load_settings(), given.events, given.json, Terminal()))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(bench_throughput, TOOLS))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import hashlib
 import json
@@ -11,14 +10,17 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+import typer
 
 from ingest.console import Progress, printable, stop_on_signals
 from ingest.deliveries import Delivery
 from ingest.drop import put
 from ingest.unpacked import PACKED, suffix_of
+from lakehouse.command import AsJson
 from lakehouse.errors import InputError, LakehouseError
-from lakehouse.settings import load_settings
+from lakehouse.settings import Settings
 from lakehouse.visible import print_visible
 from lakehouse.whole_file import whole_file
 
@@ -173,25 +175,30 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of `ingest replay`."""
-    parser = argparse.ArgumentParser(
-        prog="lakehouse ingest replay", description="Archived files into the input folder again, after a check."
-    )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="parts of file names, such as 2019-10; default: all")
-    parser.add_argument("--list", action="store_true", help="only say which files there are")
-    given = parser.parse_args(arguments)
+def replay_files(
+    settings: Settings,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="parts of file names, such as 2019-10; default: all")
+    ] = None,
+    only_list: Annotated[bool, typer.Option("--list", help="only say which files there are")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """After a check of each."""
     progress = Progress()
     stop_on_signals()
     try:
-        settings = load_settings()
         archive = Archive(settings.archive_path)
-        if given.list:
-            for file in archive.files():
+        if only_list:
+            files = archive.files()
+            if as_json:
+                print(json.dumps([file._asdict() for file in files], default=str))
+            for file in () if as_json else files:
                 print_visible(f"{file.sha256} {printable(str(file.path))} {printable(file.name)}")
             return 0
-        count = replay(archive, given.names, settings.input_path, progress)
+        count = replay(archive, names or [], settings.input_path, progress)
     except LakehouseError as error:
         return progress.fail(error)
     progress.say(f"{count:,} files are in {settings.input_path} again")
+    if as_json:
+        print(json.dumps({"files": count, "folder": str(settings.input_path)}))
     return 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+import typer
 
 from ingest.console import Progress, stop_on_signals
 from ingest.event_batch import HEADER, EventBatch
@@ -65,28 +66,25 @@ def _complete(paths: Sequence[Path]) -> None:
         _part(path).replace(path)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Exit code 0 when all is written; 1 when somebody stopped it half way."""
-    parser = argparse.ArgumentParser(prog="lakehouse ingest generate", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the files")
-    parser.add_argument("--days", type=float, default=31.0, help="length of the history (default 31)")
-    parser.add_argument("--start", default="2019-10-01", help="first day, UTC (default 2019-10-01)")
-    parser.add_argument("--seed", type=int, default=1, help="with the start, decides the events (default 1)")
-    parser.add_argument("--rate", type=float, help="mean events a second (default 1.58, as the real store)")
-    parser.add_argument(
-        "--per", choices=sorted(NAMES), default="month", help="one file a day or a month (default month)"
-    )
-    given = parser.parse_args(arguments)
+def generate_files(
+    out: Annotated[Path, typer.Option(help="folder of the files")],
+    days: Annotated[float, typer.Option(help="length of the history")] = 31.0,
+    start: Annotated[str, typer.Option(help="first day, UTC")] = "2019-10-01",
+    seed: Annotated[int, typer.Option(help="with the start, decides the events")] = 1,
+    rate: Annotated[float | None, typer.Option(help="mean events a second (1.58, as the real store)")] = None,
+    per: Annotated[Literal["day", "month"], typer.Option(help="one file a day or a month")] = "month",
+) -> int:
+    """With the nine columns and a header. Exit code 0 when all is written; 1 when somebody stopped it half way."""
     progress, should_stop = Progress(), stop_on_signals()
     try:
-        batches = history(StoreShape(), given.seed, _midnight(given.start), given.days, given.rate)
+        batches = history(StoreShape(), seed, _midnight(start), days, rate)
         files = write_csv_files(
-            batches, given.out, given.per, should_stop, lambda rows, path: progress.show(f"{rows:,} rows, {path.name}")
+            batches, out, per, should_stop, lambda rows, path: progress.show(f"{rows:,} rows, {path.name}")
         )
     except LakehouseError as error:
         return progress.fail(error)
     stopped = should_stop()
-    progress.say(f"{len(files)} files in {given.out}" + ("; stopped, the last one is not complete" if stopped else ""))
+    progress.say(f"{len(files)} files in {out}" + ("; stopped, the last one is not complete" if stopped else ""))
     return 1 if stopped else 0
 
 

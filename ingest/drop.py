@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import shutil
 import stat
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
+
+import typer
 
 from ingest.console import Progress, printable, stop_on_signals, wait
 from ingest.input_folder import csv_files_in, state_folder
 from ingest.unpacked import SUFFIXES, suffix_of
+from lakehouse.command import Flag
 from lakehouse.errors import InputError, LakehouseError
 from lakehouse.locks import hold
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings
 
 _MOST_NAME_BYTES = 255
 
@@ -113,26 +115,24 @@ def drop_lock(settings: Settings) -> Path:
     return state_folder(settings) / "drop.lock"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Exit code 0 when all is dropped or somebody stopped it."""
-    parser = argparse.ArgumentParser(prog="lakehouse ingest drop", description=__doc__)
-    parser.add_argument("folder", type=Path, help="where the files are; they are moved away from there")
-    parser.add_argument("--into", type=Path, help="the input folder, instead of LAKEHOUSE_INPUT_FOLDER")
-    parser.add_argument("--interval-s", type=float, help="seconds from file to file, instead of the setting's (60)")
-    parser.add_argument(
-        "--speed", type=float, default=1.0, help="so many times faster; 0: without any wait (default 1)"
-    )
-    given = parser.parse_args(arguments)
+def drop_files(
+    settings: Annotated[
+        Settings,
+        Flag("input_folder", "--into", "the input folder, instead of LAKEHOUSE_INPUT_FOLDER"),
+        Flag("drop_interval_s", "--interval-s", "seconds from file to file, instead of the setting's (60)", float),
+    ],
+    folder: Annotated[Path, typer.Argument(help="where the files are; they are moved away from there")],
+    speed: Annotated[float, typer.Option(help="so many times faster; 0: without any wait")] = 1.0,
+) -> int:
+    """As the store's own system would, or faster. Exit code 0 when all is dropped or somebody stopped it."""
     progress, should_stop = Progress(), stop_on_signals()
     try:
-        if given.speed < 0:
-            raise InputError(f"--speed {given.speed:g}.", "a number from 0 up", "correct the command")
-        settings = load_settings(input_folder=given.into and str(given.into), drop_interval_s=given.interval_s)
-        interval_s = settings.drop_interval_s / given.speed if given.speed else 0.0
+        if speed < 0:
+            raise InputError(f"--speed {speed:g}.", "a number from 0 up", "correct the command")
         count = drop_all(
-            given.folder,
+            folder,
             settings.input_path,
-            interval_s,
+            settings.drop_interval_s / speed if speed else 0.0,
             drop_lock(settings),
             should_stop,
             lambda path, left: progress.say(f"{printable(path.name)} dropped, {left} left"),
@@ -141,7 +141,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return progress.fail(error)
     progress.say(f"{count} files dropped into {settings.input_path}")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -8,14 +8,13 @@ are set aside, each with its reason.
 
 from __future__ import annotations
 
-import argparse
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
 
+import typer
 from confluent_kafka import KafkaException
 
 from ingest.archive import Archive
@@ -26,8 +25,9 @@ from ingest.deliveries import Delivery
 from ingest.input_folder import InputFolder, Say, reader_of, signature
 from ingest.positions import POSITIONS_TOPIC, Position, read_position
 from ingest.producer import EventProducer, send_unreadable, unreachable
+from lakehouse.command import Flag, run_alone
 from lakehouse.errors import InputError, LakehouseError, ServiceError
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings
 
 CHUNK_ROWS, CHUNK_BYTES, CHUNK_S = 10_000, 16 * 1024 * 1024, 0.25
 ATTEMPTS = 5
@@ -264,14 +264,19 @@ def _until_answered(call: Callable[[], None]) -> None:
                 raise
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Exit code 0 when somebody stopped it or, with --once, when all is sent; 1 if a file failed."""
-    parser = argparse.ArgumentParser(prog="lakehouse ingest source", description=__doc__)
-    parser.add_argument("--folder", type=Path, help="the input folder, instead of LAKEHOUSE_INPUT_FOLDER")
-    parser.add_argument("--once", action="store_true", help="send what is there, then end")
-    parser.add_argument("--rate", type=float, default=0.0, help="rows a second at most; 0, the default: no limit")
-    parser.add_argument("--bootstrap", help="host:port of Kafka, instead of LAKEHOUSE_KAFKA_BOOTSTRAP")
-    given = parser.parse_args(arguments)
+def send_files(
+    settings: Annotated[
+        Settings,
+        Flag("input_folder", "--folder", "the input folder, instead of LAKEHOUSE_INPUT_FOLDER"),
+        Flag("kafka_bootstrap", "--bootstrap", "host:port of Kafka, instead of LAKEHOUSE_KAFKA_BOOTSTRAP"),
+    ],
+    once: Annotated[bool, typer.Option("--once", help="send what is there, then end")] = False,
+    rate: Annotated[float, typer.Option(help="rows a second at most; 0: no limit")] = 0.0,
+) -> int:
+    """Each row of each file exactly once for readers of committed records.
+
+    Exit code 0 when somebody stopped it or, with --once, when all is sent; 1 if a file failed.
+    """
     progress, should_stop = Progress(), stop_on_signals()
     began_s = time.monotonic()
 
@@ -280,21 +285,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         progress.show(f"{sent.rows:,} rows, {per_s:,.0f}/s, {sent.name} line {sent.position.line:,}")
 
     try:
-        settings = load_settings(kafka_bootstrap=given.bootstrap, input_folder=given.folder and str(given.folder))
         with reader_of(settings, progress.say) as folder:
-            source = FileSource(
-                folder, Archive(settings.archive_path), settings, progress.say, show, should_stop, given.rate
-            )
+            archive = Archive(settings.archive_path)
+            source = FileSource(folder, archive, settings, progress.say, show, should_stop, rate)
             progress.say(f"watching {settings.input_path}")
-            sent = source.run(given.once)
+            sent = source.run(once)
     except LakehouseError as error:
         return progress.fail(error)
     progress.say(
         f"{sent.rows:,} rows of {sent.files:,} files sent, {sent.unreadable:,} of them unreadable; "
         f"{sent.failed:,} files failed"
     )
-    return 1 if given.once and sent.failed else 0
+    return 1 if once and sent.failed else 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_alone(send_files))

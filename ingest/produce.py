@@ -7,7 +7,6 @@ open loop: when sending falls behind, that is said, and what is due is sent at o
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from ingest.console import Progress, stop_on_signals
 from ingest.generated import live_start, produce_bulk, produce_live
@@ -22,8 +24,9 @@ from ingest.live import WALL, Sent, send_when_due
 from ingest.live_producer import LiveProducer
 from ingest.producer import EventProducer
 from ingest.recorded import at_rate, at_speed, check_files, in_order, recorded
+from lakehouse.command import Flag, run_alone
 from lakehouse.errors import InputError, LakehouseError
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings
 
 LATE_S = 1.0  # a stream that is this far behind its clock says so
 QUIET_S = 5.0  # the progress line says how long it is until the next row, if it is longer than this
@@ -50,62 +53,75 @@ class Wish:
     is_live: bool = False
 
 
-def parse(arguments: Sequence[str] | None) -> tuple[Wish, str | None]:
-    """What the command line wishes, and where Kafka is if it says so.
+def wish_of(
+    files: Sequence[Path] = (),
+    rate: float | None = None,
+    speed: float | None = None,
+    is_live: bool = False,
+    seconds: float = math.inf,
+    seed: int | None = None,
+) -> Wish:
+    """What the options wish.
 
     :raises InputError: numbers or options that do not go together.
     """
-    parser = argparse.ArgumentParser(prog="python -m ingest.produce", description=__doc__)
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="CSV file of store events (none: generate)")
-    parser.add_argument(
-        "--rate", type=float, help="rows a second (100 without files); 0, without files: as fast as it can"
-    )
-    parser.add_argument("--speed", type=float, help="files: so many times the recorded clock (1); 60: an hour a minute")
-    parser.add_argument("--live", action="store_true", help="files: event_time becomes the time at which a row is due")
-    parser.add_argument("--seconds", type=float, default=math.inf, help="for how long (until the end, or stopped)")
-    parser.add_argument("--seed", type=int, help="without files: with the start, decides the events (1)")
-    parser.add_argument("--bootstrap", help="host:port of Kafka, instead of LAKEHOUSE_KAFKA_BOOTSTRAP")
-    given = parser.parse_args(arguments)
-    if not given.seconds >= 0:
-        raise InputError(f"--seconds {given.seconds:g}.", "a number from 0 up", "correct the command")
-    rate, speed = (_from_files if given.files else _generated)(given)
-    seed = DEFAULT_SEED if given.seed is None else given.seed
-    return Wish(tuple(given.files), rate, speed, given.seconds, seed, given.live), given.bootstrap
-
-
-def _from_files(given: argparse.Namespace) -> tuple[float | None, float | None]:
-    if given.seed is not None:
-        raise InputError("--seed with files.", "--seed for generated events only", "leave one of them out")
-    if given.rate is not None and given.speed is not None:
-        raise InputError(f"--rate {given.rate:g} and --speed {given.speed:g}.", "one of them", "leave the other out")
-    for name, number in (("--rate", given.rate), ("--speed", given.speed)):
-        if number is not None and not 0 < number < math.inf:
-            raise InputError(f"{name} {number:g} with files.", "a number above 0", "correct the command")
-    return given.rate, given.speed or (None if given.rate else DEFAULT_SPEED)
-
-
-def _generated(given: argparse.Namespace) -> tuple[float | None, float | None]:
-    for name, is_given in (("--speed", given.speed is not None), ("--live", given.live)):
+    if not seconds >= 0:
+        raise InputError(f"--seconds {seconds:g}.", "a number from 0 up", "correct the command")
+    if files:
+        rate, speed = _of_files(rate, speed, seed)
+        return Wish(tuple(files), rate, speed, seconds, is_live=is_live)
+    for name, is_given in (("--speed", speed is not None), ("--live", is_live)):
         if is_given:
             raise InputError(f"{name} without files.", "CSV files to play back", "name them, or use --rate")
-    rate = DEFAULT_RATE_PER_S if given.rate is None else given.rate
-    seed = DEFAULT_SEED if given.seed is None else given.seed
+    rate = DEFAULT_RATE_PER_S if rate is None else rate
+    seed = DEFAULT_SEED if seed is None else seed
     if not 0 <= rate < math.inf or seed < 0:
         raise InputError(f"--rate {rate:g} --seed {seed}.", "numbers from 0 up", "correct the command")
-    return rate, None
+    return Wish((), rate, None, seconds, seed)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Exit code 0 when all is sent or somebody stopped it."""
+def _of_files(rate: float | None, speed: float | None, seed: int | None) -> tuple[float | None, float | None]:
+    if seed is not None:
+        raise InputError("--seed with files.", "--seed for generated events only", "leave one of them out")
+    if rate is not None and speed is not None:
+        raise InputError(f"--rate {rate:g} and --speed {speed:g}.", "one of them", "leave the other out")
+    for name, number in (("--rate", rate), ("--speed", speed)):
+        if number is not None and not 0 < number < math.inf:
+            raise InputError(f"{name} {number:g} with files.", "a number above 0", "correct the command")
+    return rate, speed or (None if rate else DEFAULT_SPEED)
+
+
+def produce_stream(
+    settings: Annotated[
+        Settings, Flag("kafka_bootstrap", "--bootstrap", "host:port of Kafka, instead of LAKEHOUSE_KAFKA_BOOTSTRAP")
+    ],
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="CSV file of store events (none: generate)")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="rows a second (100 without files); 0, without files: as fast as it can")
+    ] = None,
+    speed: Annotated[
+        float | None, typer.Option(help="files: so many times the recorded clock (1); 60: an hour a minute")
+    ] = None,
+    is_live: Annotated[
+        bool, typer.Option("--live", help="files: event_time becomes the time at which a row is due")
+    ] = False,
+    seconds: Annotated[
+        float, typer.Option(help="for how long (until the end, or stopped)", show_default=False)
+    ] = math.inf,
+    seed: Annotated[int | None, typer.Option(help="without files: with the start, decides the events (1)")] = None,
+) -> int:
+    """Without files: generated events, each sent at its event_time. With files: all their rows in the order of
+    event_time, at so many rows a second, or at so many times the recorded clock. When sending falls behind, that is
+    said, and what is due is sent at once. Exit code 0 when all is sent or somebody stopped it.
+    """
     progress = Progress()
     try:
-        wish, bootstrap = parse(arguments)
-        should_stop = stop_on_signals()
-        sent = produce(load_settings(kafka_bootstrap=bootstrap), wish, progress, should_stop)
+        wish = wish_of(files or (), rate, speed, is_live, seconds, seed)
+        sent = produce(settings, wish, progress, stop_on_signals())
     except LakehouseError as error:
         return progress.fail(error)
-    except KeyboardInterrupt:  # the second Ctrl-C
-        return 130
     what = f"rows sent, {sent.unreadable:,} of them unreadable" if wish.files else "events sent"
     progress.say(f"{sent.events:,} {what}; at worst {sent.worst_behind_s:.2f} s behind the clock")
     return 0
@@ -170,4 +186,4 @@ def duration(seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_alone(produce_stream))

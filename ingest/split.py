@@ -6,10 +6,12 @@ cannot be read goes where the row before it went, for the source to judge. Memor
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from ingest.console import Progress, printable, stop_on_signals
 from ingest.csv_rows import MOST_BROKEN_SHARE, MOST_ROW_BYTES, CsvFile, CsvRow, open_csv
@@ -17,7 +19,7 @@ from ingest.event_batch import HEADER
 from ingest.event_time import utc_day
 from lakehouse.errors import InputError, LakehouseError
 from lakehouse.event_contract import FIELDS
-from lakehouse.settings import load_settings
+from lakehouse.settings import Settings
 
 GATHERED_BYTES = 32 * 1024 * 1024
 LOOK_EVERY_ROWS = 20_000
@@ -174,26 +176,23 @@ class _Days:
         return self._out / f".{name}.part"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Exit code 0 when all is split; 1 when it failed or somebody stopped it."""
-    parser = argparse.ArgumentParser(prog="lakehouse ingest split", description=__doc__)
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="CSV file, plain or packed, or Parquet")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the files of days")
-    parser.add_argument("--replace", action="store_true", help="days that are there already")
-    given = parser.parse_args(arguments)
+def split_files(
+    settings: Settings,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV file, plain or packed, or Parquet")],
+    out: Annotated[Path, typer.Option(help="folder of the files of days")],
+    replace: Annotated[bool, typer.Option("--replace", help="days that are there already")] = False,
+) -> int:
+    """Each row as it was. No file is seen before all are whole. A row whose day cannot be read goes where the row
+    before it went, for the source to judge. Exit code 0 when all is split; 1 when it failed or somebody stopped it.
+    """
     progress, should_stop = Progress(), stop_on_signals()
     bar = SplitBar(progress)
     try:
-        most_broken = load_settings().max_unreadable_share
-        days = split(given.files, given.out, given.replace, bar, should_stop, most_broken)
+        days = split(files, out, replace, bar, should_stop, settings.max_unreadable_share)
     except LakehouseError as error:
         return progress.fail(error)
     if should_stop():
         progress.say("stopped; nothing is written")
         return 1
-    progress.say(f"{bar.rows:,} rows in {len(days)} files in {given.out}")
+    progress.say(f"{bar.rows:,} rows in {len(days)} files in {out}")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from ingest.archive import Archive
-from ingest.console import Progress, printable
+from ingest.console import printable
 from ingest.deliveries import REASON, Delivery, deliveries
 from ingest.input_folder import state_folder
 from ingest.plain_file import why_not_plain
 from ingest.unpacked import suffix_of
-from lakehouse.errors import LakehouseError
-from lakehouse.settings import Settings, load_settings
+from lakehouse.command import AsJson
+from lakehouse.settings import Settings
+from lakehouse.visible import print_visible
 
 
 @dataclass(frozen=True)
@@ -119,15 +121,11 @@ def _size(path: Path) -> int:
     return path.lstat().st_size if os.path.lexists(path) else 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of `ingest status`."""
-    parser = argparse.ArgumentParser(prog="lakehouse ingest status", description=__doc__)
-    parser.add_argument("--limit", type=int, default=20, help="refused files to describe, the newest first (20)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    given = parser.parse_args(arguments)
-    try:
-        found = status(load_settings(), max(0, given.limit))
-    except LakehouseError as error:
-        return Progress().fail(error)
-    print(json.dumps(asdict(found), indent=2) if given.json else text(found))
+def show_status(
+    settings: Settings,
+    limit: Annotated[int, typer.Option(help="refused files to describe, the newest first")] = 20,
+    as_json: AsJson = False,
+) -> int:
+    found = status(settings, max(0, limit))
+    print(json.dumps(asdict(found), indent=2)) if as_json else print_visible(text(found))
     return 0

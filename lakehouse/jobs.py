@@ -47,10 +47,12 @@ def in_session(
     layers: tuple[str, ...],
     work: Callable[[SparkSession, Settings, Stop], None],
     wait: Callable[[Settings, Stop], bool] = lambda _settings, _stop: True,
+    settings: Settings | None = None,
 ) -> int:
     """Does the work as the one writer of these layers. Out: the process's exit code.
 
     :param wait: for what the work needs, before Spark is started. Out: False: there is nothing to do.
+    :param settings: without them, those of the environment.
     """
     log_visibly()
     for noisy in ("httpx2", "kafka", "py4j"):
@@ -61,7 +63,7 @@ def in_session(
     if "PYSPARK_GATEWAY_PORT" in os.environ:
         threading.Thread(target=_stop_with_parent, args=(os.getppid(), stop), daemon=True).start()
     try:
-        settings = load_settings()
+        settings = settings or load_settings()
         bound(settings)
         if wait(settings, stop):
             with writer_of(layers, settings):

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from typing import Annotated
 
+import typer
 from mlflow.entities import Run
 
-from lakehouse.errors import InputError, LakehouseError
-from lakehouse.settings import load_settings
+from lakehouse.errors import InputError
+from lakehouse.settings import Settings
 from lakehouse.visible import print_visible
 from ml.lifetime_value import registry as lifetime_registry
 from ml.model_card_values import Logged, cart_values, customer_values
-from ml.models import MODELS, run_of
+from ml.models import MODELS, OneModel, run_of
 from ml.purchase_intent import registry as intent_registry
 from ml.tracking.runs import Runs
 
@@ -67,34 +67,30 @@ def chosen_run(runs: Runs, model: str) -> Run:
     return runs.client.get_run(max(versions, key=lambda version: int(version.version)).run_id)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="lakehouse ml card", description="A model on one page of Markdown, made from its run."
-    )
-    parser.add_argument("--model", choices=list(MODELS), help="this one only, not all")
-    parser.add_argument(
-        "--run", metavar="RUN_ID", help="of this run, not of the champion's (or, without one, the newest)"
-    )
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write MODEL.md there; else the card is printed")
-    parser.add_argument("--remark", default="", help="a paragraph for the reader, such as whose data this is")
-    given = parser.parse_args(arguments)
-    try:
-        runs = Runs(load_settings())
-        if given.run:
-            chosen = dict([run_of(runs, given.run)])
+def show_cards(
+    settings: Settings,
+    model: OneModel = None,
+    run_id: Annotated[
+        str | None,
+        typer.Option(
+            "--run", metavar="RUN_ID", help="of this run, not of the champion's (or, without one, the newest)"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="write MODEL.md there; else the card is printed")
+    ] = None,
+    remark: Annotated[str, typer.Option(help="a paragraph for the reader, such as whose data this is")] = "",
+) -> int:
+    """In Markdown, made from its run."""
+    runs = Runs(settings)
+    if run_id:
+        chosen = dict([run_of(runs, run_id)])
+    else:
+        chosen = {each: chosen_run(runs, each) for each in ([model] if model else MODELS)}
+    for name, run in chosen.items():
+        text = card_of(runs, name, run, remark)
+        if out:
+            (out / f"{name}.md").write_text(text, encoding="utf-8")
         else:
-            chosen = {model: chosen_run(runs, model) for model in ([given.model] if given.model else MODELS)}
-        for model, run in chosen.items():
-            text = card_of(runs, model, run, given.remark)
-            if given.out:
-                (given.out / f"{model}.md").write_text(text, encoding="utf-8")
-            else:
-                print_visible(text)
-    except LakehouseError as error:
-        print_visible(error, to_stderr=True)
-        return 1
+            print_visible(text)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
+import typer
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from pyspark.sql import SparkSession
@@ -37,6 +38,9 @@ MODELS: Mapping[str, Model] = {
     lifetime_registry.NAME: Model(value.train_lifetime_value, value.input_of, value.repeat),
     intent_registry.NAME: Model(intent.train_purchase_intent, intent.input_of, intent.repeat),
 }
+
+Name = Literal["lifetime-value", "purchase-intent"]
+OneModel = Annotated[Name | None, typer.Option("--model", help="not all: lifetime-value or purchase-intent")]
 
 
 def run_of(runs: Runs, run_id: str) -> tuple[str, Run]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import pandas as pd
+import typer
 from mlflow.entities import Run
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from lakehouse import commits
+from lakehouse.command import AsJson
 from lakehouse.jobs import in_session
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
@@ -62,21 +63,20 @@ def _input(spark: SparkSession, settings: Settings, model: Model, run: Run) -> t
     return kept_input(spark, settings, run.info.run_id), "the kept input"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="lakehouse ml reproduce", description="Train again what a run has trained; exit code 1 when it differs."
-    )
-    parser.add_argument("run_id", help="as MLflow and `lakehouse ml train` show it")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    given = parser.parse_args(arguments)
+def reproduce_run(
+    settings: Settings,
+    run_id: Annotated[str, typer.Argument(help="as MLflow and `lakehouse ml train` show it")],
+    as_json: AsJson = False,
+) -> int:
+    """Exit code 1 when a number differs."""
     found: list[Comparison] = []
 
     def work(spark: SparkSession, settings: Settings, _stop: Stop) -> None:
-        found.append(reproduce(spark, settings, Runs(settings), given.run_id))
+        found.append(reproduce(spark, settings, Runs(settings), run_id))
 
-    code = in_session("ml", (), work)
+    code = in_session("ml", (), work, settings=settings)
     for comparison in found:
-        print_visible(json.dumps(vars(comparison)) if given.json else _text(comparison))
+        print_visible(json.dumps(vars(comparison)) if as_json else _text(comparison))
         code = code or bool(comparison.differ)
     return int(code)
 
@@ -87,7 +87,3 @@ def _text(found: Comparison) -> str:
     ]
     lines += [f"{name}: was {then}, is {now}" for name, (then, now) in found.differ.items()]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Annotated
 
 import pandas as pd
+import typer
 from pyspark.sql import SparkSession
 
+from lakehouse.command import AsJson
 from lakehouse.jobs import in_session
 from lakehouse.manifests import refuse_unfinished
 from lakehouse.settings import Settings
@@ -26,27 +27,22 @@ from ml.tracking.runs import Runs
 _SHOWN = ("model_name", "observed_on", "measure", "variable", "rows", "value", "expected", "low", "high", "is_within")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="lakehouse ml drift",
-        description="Is each day like what the champions have learned, and did what they said come true? "
-        "A report: exit code 0 also where a band is left.",
-    )
-    parser.add_argument(
-        "--days", type=int, default=NEWEST_DAYS, help=f"judge at most the newest so many ({NEWEST_DAYS})"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    given = parser.parse_args(arguments)
+def show_drift(
+    settings: Settings,
+    days: Annotated[int, typer.Option(help="judge at most the newest so many")] = NEWEST_DAYS,
+    as_json: AsJson = False,
+) -> int:
+    """A report: exit code 0 also where a band is left."""
     kept: list[tuple[list[Standing], list[Row]]] = []
 
     def work(spark: SparkSession, settings: Settings, _stop: Stop) -> None:
         refuse_unfinished(spark, settings)
-        keep_drift(spark, settings, Runs(settings), datetime.now(UTC), given.days)
+        keep_drift(spark, settings, Runs(settings), datetime.now(UTC), days)
         kept.append(kept_drift(spark, settings))
 
-    code = in_session("ml drift", (), work)
+    code = in_session("ml drift", (), work, settings=settings)
     for stand, rows in kept:
-        print_visible(_json(stand, rows) if given.json else _text(stand, rows))
+        print_visible(_json(stand, rows) if as_json else _text(stand, rows))
     return code
 
 
@@ -62,7 +58,3 @@ def _text(stand: Sequence[Standing], rows: Sequence[Row]) -> str:
         table = pd.DataFrame(told)[list(_SHOWN)].sort_values(["model_name", "observed_on", "measure", "variable"])
         lines.append(table.round(4).to_string(index=False, na_rep=""))
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

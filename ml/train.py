@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from pyspark.sql import SparkSession
 
+from lakehouse.command import run_alone
 from lakehouse.errors import LakehouseError
 from lakehouse.jobs import in_session
 from lakehouse.manifests import refuse_unfinished
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from lakehouse.visible import print_visible
-from ml.models import MODELS
+from ml.models import MODELS, OneModel
 from ml.tracking.runs import Runs
 from ml.tracking.training_result import Judged, Trained
 
@@ -57,23 +58,21 @@ def train_missing(spark: SparkSession, settings: Settings, stop: Stop) -> None:
             log.info("%s version %s is %s. %s", each.model, each.version, each.decision.alias, each.decision.reason)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="lakehouse ml train",
-        description="Train on silver.events as it is, log to MLflow, register, decide; exit code 1 if one cannot be.",
-    )
-    parser.add_argument("--model", choices=list(MODELS), help="this one only, not all")
-    parser.add_argument("--json", action="store_true", help="print JSON, a line per model")
-    given = parser.parse_args(arguments)
+def train(
+    settings: Settings,
+    model: OneModel = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, a line per model")] = False,
+) -> int:
+    """Train on silver.events as it is, log to MLflow, register, decide; exit code 1 if one cannot be."""
     found: list[Trained[Judged] | Untrained] = []
 
     def work(spark: SparkSession, settings: Settings, stop: Stop) -> None:
         refuse_unfinished(spark, settings)
-        found.extend(train_each(spark, settings, Runs(settings), [given.model] if given.model else list(MODELS), stop))
+        found.extend(train_each(spark, settings, Runs(settings), [model] if model else list(MODELS), stop))
 
-    code = in_session("ml", ("ml",), work)
+    code = in_session("ml", ("ml",), work, settings=settings)
     for each in found:
-        print_visible(json.dumps(_facts(each)) if given.json else _text(each))
+        print_visible(json.dumps(_facts(each)) if as_json else _text(each))
     return code or int(any(isinstance(each, Untrained) for each in found))
 
 
@@ -101,4 +100,4 @@ def _text(each: Trained[Judged] | Untrained) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone(train))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 
+from lakehouse.command import AsJson, Flag
 from lakehouse.errors import InputError, ServiceError
 from lakehouse.settings import Settings
 from operate.connect_rest import ConnectRest
@@ -21,10 +24,18 @@ _AT_REST = {_FAILED, _STOPPED, "PAUSED"}
 """Where a connector or task stays by itself."""
 
 
-def apply(files: Sequence[Path], settings: Settings, console: Console) -> int:
-    """Makes each connector be as its file says, and run. Again, it changes nothing.
+AtConnect = Annotated[Settings, Flag("connect_url", "--url", "of Connect's REST interface (LAKEHOUSE_CONNECT_URL)")]
 
-    All are checked by the worker before the first is changed. Out: 0 when all run.
+
+def apply(
+    settings: AtConnect,
+    console: Console,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="JSON (all of deploy/connect)")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, a line per connector")] = False,
+) -> int:
+    """Again, it changes nothing. All are checked by the worker before the first is changed. Exit code 0 when all run.
 
     :raises InputError: a file or a config is wrong; names each key.
     :raises ServiceError: Connect is not there, refuses, or what it was given does not run.
@@ -35,12 +46,15 @@ def apply(files: Sequence[Path], settings: Settings, console: Console) -> int:
         _check(connector, rest)
     for connector in connectors:
         done = _apply_one(connector, rest)
+        if as_json:
+            print(json.dumps({"connector": connector.name, "done": done}), flush=True)
+            continue
         console.print(f"{connector.name}: {done}", highlight=False, soft_wrap=True)
     return 0
 
 
-def status(settings: Settings, as_json: bool, console: Console) -> int:
-    """A line per connector and per task: state and worker; for what has failed, its error. Out: 1 when one has."""
+def status(settings: AtConnect, console: Console, as_json: AsJson = False) -> int:
+    """A line for each: state and worker; for what has failed, its error. Exit code 1 when one has."""
     rows = [row for each in ConnectRest(settings).statuses() for row in _rows(each)]
     shown = rows if as_json else [{name: value for name, value in row.items() if name != "error"} for row in rows]
     print_rows(shown, as_json, console, ["connector", "task", "state", "worker"])

@@ -8,7 +8,9 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
 from ingest.csv_rows import open_csv
@@ -42,13 +44,21 @@ _NO_SALE_S = 10.0
 """So long after its begin, a stream without a sale is no reason to wait any more."""
 
 
-def demo(settings: Settings, minutes: float, rate_per_s: float, seed: int, files: list[Path], console: Console) -> int:
-    """Runs until the stream or the files are through, or until stopped. Out: 0 if the audit is green or it was stopped.
+def demo(
+    settings: Settings,
+    console: Console,
+    minutes: Annotated[float, typer.Option(help="minutes of stream")] = 3.0,
+    rate_per_s: Annotated[float, typer.Option("--rate", metavar="R", help="events per second")] = 100.0,
+    seed: Annotated[int, typer.Option(help="of the generated stream")] = 1,
+    files: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE...", help="CSV files, or folders of them, to feed instead")
+    ] = None,
+) -> int:
+    """Until the stream or the files are through, or until stopped. Exit code 0 if the audit is green or it was stopped.
 
-    :param files: CSV files, or folders of them, to feed instead of a generated stream.
     :raises InputError: no such file.
     """
-    paths = csv_files(files)
+    paths = csv_files(files or [])
     stop, began_s, is_green = Stop().listen(), time.monotonic(), True
     title = f"feeding {len(paths)} files" if paths else f"{rate_per_s:g} events/s for {minutes:g} minutes"
     generate = ["operate.generated_feed", f"--rate={rate_per_s}", f"--seconds={minutes * 60}", f"--seed={seed}"]

@@ -6,8 +6,10 @@ import shutil
 import sys
 import time
 from contextlib import suppress
+from typing import Annotated
 
 import psutil
+import typer
 from rich.console import Console
 
 from lakehouse.errors import InputError, ServiceError
@@ -35,8 +37,15 @@ _OURS = [
 ]
 
 
-def down(settings: Settings, wipe: bool, yes: bool, console: Console) -> int:
-    """Stops the run, if there is one, as Ctrl-C would; then `wipe` removes all state.
+def down(
+    settings: Settings,
+    console: Console,
+    wipe: Annotated[
+        bool, typer.Option("--wipe", help="and remove the home folder with all data, after asking")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> int:
+    """As Ctrl-C would.
 
     :raises ServiceError: it does not stop.
     """

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
 from lakehouse.errors import InputError
@@ -57,8 +60,10 @@ def env_lines(token: Callable[[int], str]) -> str:
     return _HEAD + "\n".join(lines) + "\n"
 
 
-def init_env(path: Path, token: Callable[[int], str], console: Console) -> int:
-    """Writes the file, for its owner alone.
+def init_env(
+    console: Console, path: Annotated[Path, typer.Argument(metavar="PATH", help="a new file")] = Path(".env")
+) -> int:
+    """For its owner alone.
 
     :raises InputError: there is such a file already.
     """
@@ -71,7 +76,7 @@ def init_env(path: Path, token: Callable[[int], str], console: Console) -> int:
             "keep it, or name another one (`lakehouse init-env PATH`, then `docker compose --env-file PATH`)",
         ) from None
     with os.fdopen(file, "w", encoding="utf-8") as opened:
-        opened.write(env_lines(token))
+        opened.write(env_lines(secrets.token_urlsafe))
     ports = ", ".join(f"{what} {port}" for port, what in PORTS.values())
     console.print(
         f"{path}: {len(SECRETS)} random secrets; ports on 127.0.0.1: {ports}", highlight=False, soft_wrap=True

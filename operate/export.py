@@ -7,35 +7,44 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 
 from dashboards.datasource import Live
 from dashboards.extract import write_extract
 from dashboards.files import HYPER, PACKAGE, check_folder, check_free, write_documents, write_package
+from lakehouse.command import AsJson
 from lakehouse.errors import InputError, ServiceError
 from lakehouse.settings import Settings
 from operate.services.postgres import PostgresServer
 from serving.reader import as_reader
 
+Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="a folder that is there")]
 
-def export_tableau(settings: Settings, folder: Path, host: str, port: int, console: Console) -> int:
-    """A workbook and data sources that ask PostgreSQL each time.
 
-    :param host: of the store as Tableau sees it; empty: as this machine does.
-    :param port: likewise; 0.
-    """
+def export_tableau(
+    settings: Settings,
+    console: Console,
+    folder: Out,
+    host: Annotated[str, typer.Option(help="of the store as Tableau sees it (as this machine does)")] = "",
+    port: Annotated[int, typer.Option(help="likewise (as this machine does)", show_default=False)] = 0,
+    as_json: AsJson = False,
+) -> int:
     place = store_place(settings, host, port)
     with _writing(folder):
         written = write_documents(folder, place)
+    if as_json:
+        print(json.dumps({"files": list(map(str, written)), **vars(place)}))
+        return 0
     where = f"{place.host}:{place.port}, database {place.database}, user {place.user}"
     console.print(f"{len(written)} files in {folder}, on {where}", highlight=False, soft_wrap=True)
     return 0
 
 
-def export_hyper(settings: Settings, folder: Path, as_json: bool, console: Console) -> int:
-    """The views as an extract, and a packaged workbook on it that needs no server."""
+def export_hyper(settings: Settings, console: Console, folder: Out, as_json: AsJson = False) -> int:
     started_s = time.monotonic()
     check_folder(folder)
     check_free(folder / PACKAGE)

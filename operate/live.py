@@ -17,6 +17,7 @@ from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
 from operate.services import ports
 from operate.services.postgres import PostgresServer
+from operate.store_access import known_store
 from serving.live.__main__ import reader_dsn, serve
 from serving.live.access import TOKEN, token_file, token_of
 
@@ -78,10 +79,8 @@ def is_answering(settings: Settings) -> bool:
 
 
 def live(settings: Settings, say: Say) -> int:
-    """`lakehouse live`: the page alone, until told to stop.
-
-    :param settings: with the store that it reads.
-    """
+    """Until told to stop."""
+    settings = known_store(settings)
     if is_answering(settings):
         say(f"the page is served already: {page_address(settings, sys.stderr)}")
         return 0

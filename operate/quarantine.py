@@ -7,15 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from pyspark.sql import DataFrame, SparkSession
 from rich.console import Console
 
 from bronze.schemas import SeenSchemas
 from lakehouse import commits
+from lakehouse.command import AsJson
 from lakehouse.errors import InputError
 from lakehouse.manifests import refuse_unfinished
+from lakehouse.session import spark_session
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from lakehouse.tables import SILVER_EVENTS
@@ -39,8 +42,17 @@ _MOST_SCHEMAS = 1_000
 """Ids that a replay asks the registry for: the pipeline gives way meanwhile."""
 
 
-def list_refused(settings: Settings, rule: str | None, samples: int, as_json: bool, console: Console) -> int:
-    """Prints what is refused today: by rule, by the day on which it was first seen, and the newest as samples.
+Rule = Annotated[str | None, typer.Option(metavar="R", help="only records that break this rule")]
+
+
+def list_refused(
+    settings: Settings,
+    console: Console,
+    rule: Rule = None,
+    samples: Annotated[int, typer.Option(metavar="N", help="how many of the newest to show")] = 5,
+    as_json: AsJson = False,
+) -> int:
+    """What is refused today. A day is that on which a record was first seen.
 
     :raises InputError: no such rule.
     """
@@ -201,8 +213,18 @@ def _replay(
     return Replay(done, dict(before.most_common()), dict(later.most_common()), events, copies)
 
 
-def show_replay(done: Replay, dry_run: bool, as_json: bool, console: Console) -> int:
-    """Prints the counts before and after."""
+def replay_refused(
+    settings: Settings,
+    console: Console,
+    say: Say,
+    rule: Rule = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would become of them")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """What is refused no longer becomes an event. Again, it changes nothing."""
+    stop = Stop().listen()
+    with spark_session("storefront replay", settings) as spark:
+        done = replay(spark, settings, rule, dry_run, say, stop)
     if as_json:
         print(json.dumps(asdict(done) | {"dry_run": dry_run}))
         return 0

@@ -12,21 +12,26 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Annotated, Literal
 
+import typer
 from pyspark.sql import SparkSession
 from rich.console import Console
 
 from lakehouse import manifests
+from lakehouse.command import AsJson
 from lakehouse.files import delete_folder
 from lakehouse.manifests import Manifest
+from lakehouse.session import spark_session
 from lakehouse.settings import Settings
 from lakehouse.streams import Stop
-from lakehouse.topics import Topics
+from lakehouse.topics import GoldTopics, Topics
 from lakehouse.wire import plain
 from operate.beside import Build, GoldBeside, SilverBeside, side_of
 from operate.compare import Comparison
 from operate.pause import writers_paused
 from operate.rounds import WRITES
+from operate.stack import services_at_hand
 from operate.take_over import begin, finish, finish_begun
 
 Say = Callable[[str], None]
@@ -87,8 +92,20 @@ def _rebuild(
     return Outcome(layer, compared, manifest)
 
 
-def show_outcome(outcome: Outcome, dry_run: bool, as_json: bool, console: Console) -> int:
-    """Prints what was rebuilt. Out: 0; 1 when it was stopped before its end, or a dry run found other content."""
+def rebuild_layer(
+    settings: Settings,
+    console: Console,
+    say: Say,
+    layer: Annotated[Literal["silver", "gold"], typer.Argument(help="silver or gold")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="build and compare with the tables in force, then stop")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Exit code 1 when it was stopped before its end, or a dry run found other content."""
+    stop = Stop().listen()
+    with services_at_hand(settings, say) as reachable, spark_session("storefront rebuild", reachable) as spark:
+        outcome = rebuild(layer, spark, reachable, GoldTopics(reachable), dry_run, say, stop)
     done, differs = bool(outcome.tables), any(table.is_same is False for table in outcome.tables)
     if as_json:
         facts = {"layer": outcome.layer, "manifest": outcome.manifest and asdict(outcome.manifest)}

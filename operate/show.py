@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import psutil
+import typer
 from rich.console import Console
 from rich.table import Table as Grid
 
+from lakehouse.command import AsJson
 from lakehouse.conninfo import without_login
 from lakehouse.errors import ServiceError, TableError
 from lakehouse.offsets import held_offsets
@@ -27,12 +31,15 @@ from operate import java, live
 from operate.audit import audit
 from operate.behind import Behind, bronze_behind, gold_behind, silver_behind
 from operate.lake import commits_of, dicts_of, last_noted, open_table, query
-from operate.programs import read_programs
+from operate.programs import read_programs, run_since_s
+from operate.services import process
 from operate.services.mlflow import MlflowServer
 from operate.services.topics import topic_differences
 from operate.sizes import sizes, too_many
+from operate.stack import known_services, services_at_hand
 from operate.store_access import how_to_connect
 from operate.summary import show_audit
+from operate.supervisor import Say
 from serving.state import read_state, silent_s
 from silver.quality import newest, out_of_band, totals
 
@@ -40,7 +47,7 @@ _CELL = 60
 _SPAN = ((min, "first_event_at"), (max, "last_event_at"))
 
 
-def tables(settings: Settings, as_json: bool, console: Console) -> int:
+def tables(settings: Settings, console: Console, as_json: AsJson = False) -> int:
     """Every table: rows, version, size, what a row is."""
     rows: list[dict[str, Any]] = []
     for table in TABLES:
@@ -55,8 +62,14 @@ def tables(settings: Settings, as_json: bool, console: Console) -> int:
     return print_rows(rows, as_json, console)
 
 
-def history(name: str, limit: int, settings: Settings, as_json: bool, console: Console) -> int:
-    """The commits of a table, newest first, with how far each had read its source."""
+def history(
+    settings: Settings,
+    console: Console,
+    name: Annotated[str, typer.Argument(metavar="TABLE", help="for instance silver.events")],
+    limit: Annotated[int, typer.Option(help="how many")] = 20,
+    as_json: AsJson = False,
+) -> int:
+    """With how far each had read its source."""
     rows = [
         {
             "version": commit.version,
@@ -70,25 +83,60 @@ def history(name: str, limit: int, settings: Settings, as_json: bool, console: C
     return print_rows(rows, as_json, console)
 
 
-def sql(text: str, as_of: str | None, settings: Settings, as_json: bool, console: Console) -> int:
-    """The answer to a query."""
+def sql(
+    settings: Settings,
+    console: Console,
+    text: Annotated[str, typer.Argument(metavar="QUERY", help="for instance: SELECT count(*) FROM silver.events")],
+    as_of: Annotated[
+        str | None, typer.Option(metavar="V_OR_TIME", help="a version, or a time such as 2026-01-31T12:00:00Z")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
     relation = query(text, settings, as_of)
     return print_rows(dicts_of(relation), as_json, console, relation.columns)
 
 
-def show_findings(settings: Settings, as_json: bool, console: Console) -> int:
-    """A line per promise. Out: 1 when one is broken."""
-    if not as_json:
-        return 0 if show_audit(settings, console) else 1
-    findings = list(audit(settings))
+def show_findings(settings: Settings, console: Console, say: Say, as_json: AsJson = False) -> int:
+    """A line per promise. Beside a run, which has promises to keep, it gives way."""
+    if run_since_s(settings) is not None and (code := _goes_on_in_the_background()) is not None:
+        return code
+    with services_at_hand(settings, say) as reachable:
+        if not as_json:
+            return 0 if show_audit(reachable, console) else 1
+        findings = list(audit(reachable))
     print(json.dumps([finding.as_dict() for finding in findings], default=plain, indent=1))
     return 0 if all(finding.holds for finding in findings) else 1
 
 
-def status(settings: Settings, as_json: bool, console: Console, check: bool = False) -> int:
-    """Is it running, how far is it, how far behind? Out: 0; with `check` 1 unless the pipeline and all programs run,
-    none of them died a moment ago, Kafka answers, and gold is served.
+def _goes_on_in_the_background() -> int | None:
+    """What follows is done by a process that gives way to a run on this machine.
+
+    Out: None in that process; in this one the code with which it ended.
     """
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        process.give_way(19)
+        return None
+    while True:
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        except KeyboardInterrupt:
+            os.kill(child, signal.SIGINT)
+
+
+def status(
+    settings: Settings,
+    console: Console,
+    as_json: AsJson = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="exit code 1 unless all programs run, and gold is served")
+    ] = False,
+) -> int:
+    """With --check the exit code is 1 unless the pipeline and all programs run, none of them died a moment ago, Kafka
+    answers, and gold is served.
+    """
+    settings = known_services(settings)
     pulse = read_pulse(settings)
     running = is_running(pulse)
     state: dict[str, Any] = {"running": running, "home": str(settings.home), "lake": settings.lake_url}

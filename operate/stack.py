@@ -11,8 +11,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 
-from pydantic import SecretStr
-
 from lakehouse.conninfo import without_login
 from lakehouse.errors import LakehouseError, LockedError, ServiceError, SettingError, TableError
 from lakehouse.home import temporary_folder
@@ -34,7 +32,7 @@ from operate.services.kafka import KafkaBroker
 from operate.services.mlflow import MlflowServer, is_installed, missing_extra
 from operate.services.postgres import STOP_SIGNAL, PostgresServer
 from operate.services.topics import ensure_topics, topic_differences
-from operate.store_access import how_to_connect
+from operate.store_access import how_to_connect, known_store
 from operate.supervisor import Program, Say, Supervisor, end_leftovers
 from serving.state import state_file
 
@@ -377,16 +375,6 @@ def known_services(settings: Settings) -> Settings:
     return known_store(known_kafka(settings))
 
 
-def known_store(settings: Settings) -> Settings:
-    """Settings that name the PostgreSQL given, or the embedded one where there is one."""
-    if settings.postgres_dsn.get_secret_value():
-        return settings
-    server = PostgresServer(settings)
-    with suppress(ServiceError):
-        return settings.model_copy(update={"postgres_dsn": SecretStr(server.dsn)})
-    return settings
-
-
 def known_kafka(settings: Settings) -> Settings:
     """Settings that name the broker given, or the embedded one where there is one, running or not."""
     if settings.kafka_bootstrap:
@@ -445,31 +433,31 @@ class _TopicsWatch:
         self._looked_s = time.monotonic()
 
 
-def up(settings: Settings, say: Say) -> int:
-    """Runs the lakehouse until it is told to stop. Out: 1 if a program then ended otherwise than it was asked to."""
+def up(settings: Settings, show: Say) -> int:
+    """Exit code 1 if a program then ended otherwise than it was asked to."""
     stop = Stop().listen()
-    with running_stack(settings, say, stop) as stack:
-        say("starting Kafka, PostgreSQL and Spark")
+    with running_stack(settings, show, stop) as stack:
+        show("starting Kafka, PostgreSQL and Spark")
         if old := java.outdated(datetime.now(UTC).date()):
-            say(old)
+            show(old)
         stack.start_all()
-        say(f"sales flow. {stack.kafka}")
-        say(f"lake: {settings.lake_url}  logs: {settings.logs}")
+        show(f"sales flow. {stack.kafka}")
+        show(f"lake: {settings.lake_url}  logs: {settings.logs}")
         for line in (*stack.live_page(), *stack.mlflow(), *how_to_connect(stack.settings)):
-            say(line)
-        say(f"CSV files that are put into {settings.input_path} are read")
-        say("Ctrl-C stops it; `lakehouse status` and `lakehouse audit` work beside it")
-        say("the slower tables start")
-        topics, all_run = _TopicsWatch(stack.settings, stack.topic_differences, say), False
+            show(line)
+        show(f"CSV files that are put into {settings.input_path} are read")
+        show("Ctrl-C stops it; `lakehouse status` and `lakehouse audit` work beside it")
+        show("the slower tables start")
+        topics, all_run = _TopicsWatch(stack.settings, stack.topic_differences, show), False
         while not stop.wait(0.5):
             stack.supervisor.watch()
             topics.look()
             if not all_run and stack.are_rounds_ready():
                 all_run = True
-                say("running.")
-        say("stopping: the batch in work is finished first; Ctrl-C again ends everything at once")
+                show("running.")
+        show("stopping: the batch in work is finished first; Ctrl-C again ends everything at once")
         for name in (SOURCE, PAGE, MLFLOW):  # nothing waits for these
             stack.supervisor.ask_to_end(name)
         stack.stop_pipeline()
-    say("stopped")
+    show("stopped")
     return 1 if stack.supervisor.ended_otherwise else 0

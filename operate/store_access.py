@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
+
+from pydantic import SecretStr
 
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
@@ -18,3 +21,13 @@ def how_to_connect(settings: Settings) -> list[str]:
         return ["SQL: " + shlex.join([str(BIN / "psql"), server.bi_dsn])]
     except ServiceError:
         return []
+
+
+def known_store(settings: Settings) -> Settings:
+    """Settings that name the PostgreSQL given, or the embedded one where there is one."""
+    if settings.postgres_dsn.get_secret_value():
+        return settings
+    server = PostgresServer(settings)
+    with suppress(ServiceError):
+        return settings.model_copy(update={"postgres_dsn": SecretStr(server.dsn)})
+    return settings

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from lakehouse.visible import visible
+from lakehouse.visible import print_visible, visible
 
 _PIPE_WIDTH = 100_000
 
@@ -33,3 +34,11 @@ class Terminal(Console):
         """All that is printed comes through here, also what is no text when it is given."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+TOOLS: Mapping[str, Callable[[], object]] = {
+    "console": Terminal,
+    "show": lambda: print_visible,
+    "say": lambda: partial(print_visible, to_stderr=True),
+}
+"""What a command may ask for by the name of an argument: lines on stdout are its answer, on stderr how it goes."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
@@ -11,6 +9,7 @@ from typing import Any
 
 from check_jsonschema.builtin_schemas import get_builtin_schema
 from jsonschema import Draft202012Validator
+from typer.exceptions import TyperException
 
 from lakehouse.settings import PREFIX, Settings
 from operate import cli
@@ -272,13 +271,16 @@ def _command(name: str, node: Node, _compose: Node) -> Iterator[str]:
 
 
 def _lakehouse(words: list[str]) -> Iterator[str]:
-    said = io.StringIO()
+    if words == ["--help"]:
+        return
+    path = next((path for path in cli.COMMANDS if words[: len(path.split())] == path.split()), "")
+    if not path:
+        yield f"`lakehouse {' '.join(words)}`: there is no such command"
+        return
     try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
-            cli._parser().parse_args(words)
-    except SystemExit as end:
-        if end.code:
-            yield f"`lakehouse {' '.join(words)}`: {said.getvalue().strip().splitlines()[-1]}"
+        cli.command(path).make_context(path, words[len(path.split()) :])
+    except TyperException as error:
+        yield f"`lakehouse {' '.join(words)}`: {error.format_message()}"
 
 
 def _spark_submit(words: list[str]) -> Iterator[str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
+from lakehouse.command import AsJson
 from lakehouse.errors import InputError
 from lakehouse.visible import print_visible
 from ml.lifetime_value.model import fit_lifetime_value
@@ -41,24 +42,18 @@ def fit_summary(file: Path, warn: Callable[[str], None], most_left_out: float = 
     return {"bg_nbd": bg_nbd, "gamma_gamma": model.gamma_gamma.values() if model.gamma_gamma else None}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="lakehouse ml fit-summary",
-        description="Fit BG/NBD, and Gamma-Gamma where values are known, to customers in a CSV file: columns frequency "
-        "(repeat orders), recency (from the first to the last), T (from the first to now), monetary_value.",
-    )
-    parser.add_argument("file", type=Path, help="one row per customer")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument(
-        "--most-left-out",
-        type=float,
-        default=MOST_LEFT_OUT,
-        metavar="SHARE",
-        help=f"of the rows that may be left out because they cannot be used ({MOST_LEFT_OUT})",
-    )
-    given = parser.parse_args(arguments)
-    found = fit_summary(given.file, partial(print_visible, to_stderr=True), given.most_left_out)
-    print_visible(json.dumps(found) if given.json else _text(found))
+def show_fit(
+    file: Annotated[Path, typer.Argument(help="one row per customer")],
+    most_left_out: Annotated[
+        float, typer.Option(metavar="SHARE", help="of the rows that may be left out because they cannot be used")
+    ] = MOST_LEFT_OUT,
+    as_json: AsJson = False,
+) -> int:
+    """Gamma-Gamma where values are known. Columns: frequency (repeat orders), recency (from the first to the last), T
+    (from the first to now), monetary_value.
+    """
+    found = fit_summary(file, partial(print_visible, to_stderr=True), most_left_out)
+    print_visible(json.dumps(found) if as_json else _text(found))
     return 0
 
 

@@ -59,7 +59,7 @@ class Lines:
         }
         connector = self._folder / "lines.json"
         connector.write_text(json.dumps({"name": "lines", "config": config}), encoding="utf-8")
-        apply([connector], settings, Console(quiet=True))
+        apply(settings, Console(quiet=True), [connector])
 
     def allow(self, share: float) -> None:
         """This share of the lines may be read now."""

@@ -122,7 +122,7 @@ def kept(spark: SparkSession, settings: Settings) -> list[DriftRow]:
 def test_days_of_carts_are_judged_once_and_a_shifted_one_is_named(
     spark: SparkSession, copied: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status(copied, False, Console(width=250))
+    status(copied, Console(width=250))
     assert "not judged yet: `lakehouse up` does it" in capsys.readouterr().out
 
     first = kept(spark, copied)
@@ -162,11 +162,11 @@ def test_days_of_carts_are_judged_once_and_a_shifted_one_is_named(
     assert {row.variable for row in second if row.is_within is False} == {"price"}
     assert {row.observed_on for row in second if row.is_within is False} == {day(40)}
 
-    status(copied, False, Console(width=250))
+    status(copied, Console(width=250))
     line = next(each for each in capsys.readouterr().out.splitlines() if each.startswith("drift") and INTENT in each)
     assert "version 1: left its band: psi of " in line and f"on {day(40)}; outcome of bought" in line
     assert f"on {day(35)}" in line
-    status(copied, True, Console())
+    status(copied, Console(), as_json=True)
     states = {each["model"]: each for each in json.loads(capsys.readouterr().out)["drift"]}
     assert states[INTENT]["is_within"] is False
     assert states[VALUE]["said"] == "not judged yet: there is no champion"

@@ -63,11 +63,11 @@ def test_no_batch_is_logged_twice_or_left_out(logged: Lake, tmp_path: Path) -> N
 
 def test_status_shows_them_and_warns(logged: Lake, capsys: pytest.CaptureFixture[str]) -> None:
     settings = logged.settings.model_copy(update={"quality_min_records": 1})
-    assert status(settings, False, Console(width=200)) == 0
+    assert status(settings, Console(width=200)) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "records 7" in shown and "quarantined 2 28.57%" in shown
     assert "WARNING: 28.6% of the newest 7 records are refused (" in shown
-    status(logged.settings, False, Console(width=200))
+    status(logged.settings, Console(width=200))
     assert "WARNING" not in capsys.readouterr().out, "seven records say nothing"
 
 

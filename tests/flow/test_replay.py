@@ -95,14 +95,14 @@ def test_a_replay_that_dies_is_taken_back_and_done_again(mended: Lake, monkeypat
 
 def test_the_list_has_rules_days_and_samples(mended: Lake, capsys: pytest.CaptureFixture[str]) -> None:
     replayed(mended)
-    assert list_refused(mended.settings, None, 1, True, Console()) == 0
+    assert list_refused(mended.settings, Console(), samples=1, as_json=True) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["records"], facts["replayed"]) == (2, 2)
     assert {row["rule"]: row["records"] for row in facts["by_rule"]} == {"not_json": 1, "bad_price": 1}
     assert all(row["sentence"] for row in facts["by_rule"])
     assert [row["records"] for row in facts["by_day"]] == [2]
     assert [(row["place"], row["value"]) for row in facts["samples"]] == [("store-events[0]@3", "{")]
-    assert list_refused(mended.settings, "bad_price", 5, False, Console(width=200)) == 0
+    assert list_refused(mended.settings, Console(width=200), "bad_price") == 0
     assert "store-events[0]@4" in (out := capsys.readouterr().out) and "not_json" not in out
 
 
@@ -113,7 +113,7 @@ def test_a_refused_row_of_a_file_is_shown_with_its_line_and_reason(
     headers = (("file", b"2019-10-05.csv"), ("line", b"17"), ("reason", b"8 columns instead of 9"))
     mended.land([record(b"a,b\n", 7, topic=topic)._replace(headers=headers)])
     mended.refine()
-    assert list_refused(mended.settings, None, 2, True, Console()) == 0
+    assert list_refused(mended.settings, Console(), samples=2, as_json=True) == 0
     samples = {row["place"]: row["origin"] for row in json.loads(capsys.readouterr().out)["samples"]}
     assert samples.pop(f"{topic}[0]@7") == "2019-10-05.csv line 17: 8 columns instead of 9"
     assert list(samples.values()) == [""]
@@ -121,4 +121,4 @@ def test_a_refused_row_of_a_file_is_shown_with_its_line_and_reason(
 
 def test_an_unknown_rule_is_named(settings: Settings) -> None:
     with pytest.raises(InputError, match="one of"):
-        list_refused(settings, "too_big", 5, True, Console())
+        list_refused(settings, Console(), "too_big")

@@ -213,7 +213,7 @@ def test_a_model_that_fails_leaves_the_last_scores_and_says_so(
     assert (value["scored"], value["silver_version"]) == (len(first[0]), 1)
     assert sum("failed" in record.message for record in caplog.records) == 2
     console = Console(width=300, record=True, file=StringIO())
-    status(store.settings, False, console)
+    status(store.settings, console)
     assert f"purchase-intent  failed: version 2, {intent['scored']} scored at silver 1" in console.export_text()
 
     registry.promote(VALUE, "4")

@@ -16,11 +16,10 @@ from pyspark.sql import functions as F
 
 from lakehouse import commits
 from lakehouse.clock import us_of
-from lakehouse.errors import TableError
+from lakehouse.errors import InputError, TableError
 from lakehouse.settings import PREFIX, Settings
 from lakehouse.tables import SILVER_EVENTS
-from ml import model_card as card
-from ml.model_card import card_of
+from ml.model_card import card_of, show_cards
 from ml.purchase_intent import train_and_register as training_of_intent
 from ml.purchase_intent.features import open_carts
 from ml.purchase_intent.leakage import LeakError, assert_point_in_time
@@ -145,26 +144,24 @@ def test_the_kept_input_does_not_say_whose_carts_they_are(spark: SparkSession, t
     assert list(new) == list(range(len(new)))
 
 
-def test_a_card_has_no_number_that_the_run_has_not(
-    trained: First, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_card_has_no_number_that_the_run_has_not(trained: First, tmp_path: Path) -> None:
     settings, first, _ = trained
     runs = Runs(settings)
     run = runs.client.get_run(first.run_id)
-    monkeypatch.setenv("LAKEHOUSE_HOME", str(settings.home))
-    assert card.main(["--run", first.run_id, "--out", str(tmp_path)]) == 0
+    assert show_cards(settings, run_id=first.run_id, out=tmp_path) == 0
     text = (tmp_path / f"{NAME}.md").read_text(encoding="utf-8")
     assert text == card_of(runs, NAME, run)
     found = numbers_in(text, "How good it was")
     assert len(found) > 40 and found <= written(run.data.metrics.values())
     assert f"| {first.training.model.carts:,} of these, whose outcome was known before" in text
     assert "Version 1, the champion." in text and "$" not in text
-    assert card.main(["--model", "lifetime-value"]) == 1
-    assert "There is no run of lifetime-value" in capsys.readouterr().err
-    assert card.main(["--run", "nowhere"]) == 1
+    with pytest.raises(InputError, match="There is no run of lifetime-value"):
+        show_cards(settings, "lifetime-value")
+    with pytest.raises(InputError, match="There is no run nowhere"):
+        show_cards(settings, run_id="nowhere")
     unfinished = runs.client.create_run(run.info.experiment_id)
-    assert card.main(["--run", unfinished.info.run_id]) == 1
-    assert "has made no model" in capsys.readouterr().err
+    with pytest.raises(InputError, match="has made no model"):
+        show_cards(settings, run_id=unfinished.info.run_id)
 
 
 def test_curves_are_kept_as_a_table_of_bearable_length(trained: First) -> None:

@@ -64,7 +64,7 @@ def test_json_then_avro_then_a_new_field_and_nothing_is_lost(
         other.send(CHANNEL, 202, coupon="SPRING", channel={"app": 2**53 + 1})
         late = _ours(stack, "json", _purchases(300, 310))
         _wait(lambda: "the schema registry" in read_pulse(settings).get("waiting_for", ""), stack)
-        status(stack.settings, False, Console(width=200))
+        status(stack.settings, Console(width=200))
         assert "waiting_for" in capsys.readouterr().out
         registry.start()
         wait_until_read(stack)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Message
-from rich.console import Console
 
 from bench import carts
 from bench.carts import PROMISED_S, Alerts, Counted, bench_carts, facts_of, is_kept, tell, text
@@ -331,7 +330,7 @@ def test_times_in_which_no_cart_can_be_abandoned_are_refused_before_anything_sta
 ) -> None:
     monkeypatch.setattr(carts, "measure_carts", lambda *_: pytest.fail("it was started"))
     with pytest.raises(InputError, match=f"--abandon-after {abandon_after_s}, with 450 s"):
-        bench_carts(settings, 500.0, 300.0, 150.0, abandon_after_s, False, Console())
+        bench_carts(settings, print, 500.0, 300.0, 150.0, abandon_after_s)
 
 
 @pytest.mark.parametrize(("delay_s", "code"), [(12.0, 0), (31.0, 1)])

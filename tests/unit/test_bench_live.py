@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from bench import live
 from bench.live import PROMISED_MS, bench_live, facts_of, is_kept, memory, read_sights, text, waits_ms
@@ -156,4 +155,4 @@ def test_the_command(
 
 def test_a_bench_without_browsers_is_refused(settings: Settings) -> None:
     with pytest.raises(InputError, match="--browsers 0"):
-        bench_live(settings, 50.0, 40.0, 30.0, 0, True, Console())
+        bench_live(settings, print, 50.0, 40.0, 30.0, 0)

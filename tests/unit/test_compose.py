@@ -99,7 +99,7 @@ BREAKS: dict[str, Break] = {
         topics={"condition": "service_healthy"}
     ),
     "bronze: LAKEHOUSE_LAKE_URL is no setting": lambda s: s["bronze"]["environment"].update(LAKEHOUSE_LAKE_URL="x"),
-    "topics: `lakehouse topic`: lakehouse: error:": lambda s: s["topics"].update(command=["lakehouse", "topic"]),
+    "topics: `lakehouse topic`: there is no such command": lambda s: s["topics"].update(command=["lakehouse", "topic"]),
     "gold: spark-submit is given ['gold/jobs.py'], not a job": lambda s: s["gold"].update(
         command=["spark-submit", "gold/jobs.py"]
     ),
@@ -217,7 +217,7 @@ def test_no_image_gets_what_is_not_for_it() -> None:
 
 def test_init_env_writes_secrets_for_its_owner_alone(tmp_path: Path) -> None:
     said, path = StringIO(), tmp_path / ".env"
-    assert init_env(path, secrets.token_urlsafe, Console(file=said)) == 0
+    assert init_env(Console(file=said), path) == 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     values = values_of(path.read_text())
     assert values.keys() == VALUES.keys()
@@ -231,5 +231,5 @@ def test_init_env_leaves_a_file_that_is_there(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text("MINE=1\n")
     with pytest.raises(InputError, match="is there already"):
-        init_env(path, secrets.token_urlsafe, Console(file=StringIO()))
+        init_env(Console(file=StringIO()), path)
     assert path.read_text() == "MINE=1\n"

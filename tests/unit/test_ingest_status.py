@@ -9,7 +9,7 @@ import pytest
 
 from ingest.archive import Archive
 from ingest.input_folder import input_folder, state_folder
-from ingest.status import main, status
+from ingest.status import show_status, status
 from lakehouse.settings import Settings, load_settings
 
 
@@ -42,7 +42,7 @@ def test_it_says_where_everything_is(settings: Settings, capsys: pytest.CaptureF
     (settings.input_path / "link.csv").symlink_to("new.csv")
     capsys.readouterr()
 
-    assert main(["--json"]) == 0
+    assert show_status(settings, as_json=True) == 0
     found = json.loads(capsys.readouterr().out)
     assert [found[name] for name in ("waiting", "taken", "done", "refused_files", "refused_bytes")] == [1, 1, 0, 2, 8]
     assert found["archived_files"] == 1 and found["archived_bytes"] > 0
@@ -50,9 +50,9 @@ def test_it_says_where_everything_is(settings: Settings, capsys: pytest.CaptureF
     place = Path(found["refused"][1]["place"])
     assert place == state_folder(settings) / "failed" / "00000001" and (place / "file.csv").read_bytes() == b"1234"
 
-    assert main(["--limit", "1"]) == 0
+    assert show_status(settings, limit=1) == 0
     assert "bad" not in capsys.readouterr().out
-    assert main([]) == 0
+    assert show_status(settings) == 0
     said = capsys.readouterr().out
     assert "\x1b" not in said and "bad\\x1b]52;c\\n.csv: it is bad\\x1b[2J\n" in said
 

@@ -53,7 +53,7 @@ def test_storage_that_does_not_answer_is_said_and_not_taken_for_an_empty_lake(tm
         open_table(BRONZE_EVENTS, settings)
     assert "\x1b" not in str(caught.value) and "LAKEHOUSE_LAKE" in str(caught.value)
     with pytest.raises(ServiceError):
-        tables(settings, False, Console(quiet=True))
+        tables(settings, Console(quiet=True))
 
 
 def test_as_of_a_time_before_the_table_there_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

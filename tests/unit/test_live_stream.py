@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from ingest.live import Sent, send_when_due
-from ingest.produce import Wish, duration, parse
+from ingest.produce import Wish, duration, wish_of
 from ingest.recorded import at_rate, at_speed, check_files, in_order, read_time, recorded
 from lakehouse.errors import InputError
 from lakehouse.event_contract import FIELDS
+from operate.cli import main
 from tests.fake_stream import FakeClock, FakeProducer
 
 NOW_S = datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp()
@@ -212,12 +213,12 @@ def test_times_are_read_as_silver_reads_them(text: str, expected: datetime | Non
 
 
 def test_the_defaults_of_the_command_line() -> None:
-    assert parse([]) == (Wish(rate_per_s=100.0), None)
-    assert parse(["--rate", "0", "--seconds", "3", "--seed", "4"])[0] == Wish(rate_per_s=0.0, seconds=3.0, seed=4)
+    assert wish_of() == Wish(rate_per_s=100.0)
+    assert wish_of(rate=0.0, seconds=3.0, seed=4) == Wish(rate_per_s=0.0, seconds=3.0, seed=4)
     files = (Path("a.csv"), Path("b.csv"))
-    assert parse(["a.csv", "b.csv"])[0] == Wish(files, speed=1.0)
-    assert parse(["a.csv", "b.csv", "--speed", "60", "--live"])[0] == Wish(files, speed=60.0, is_live=True)
-    assert parse(["a.csv", "b.csv", "--rate", "60"])[0] == Wish(files, rate_per_s=60.0)
+    assert wish_of(files) == Wish(files, speed=1.0)
+    assert wish_of(files, speed=60.0, is_live=True) == Wish(files, speed=60.0, is_live=True)
+    assert wish_of(files, rate=60.0) == Wish(files, rate_per_s=60.0)
 
 
 @pytest.mark.parametrize(
@@ -237,10 +238,11 @@ def test_the_defaults_of_the_command_line() -> None:
         ("a.csv --seed 1", "--seed with files"),
     ],
 )
-def test_what_does_not_go_together_is_refused(command: str, said: str) -> None:
-    with pytest.raises(InputError) as refused:
-        parse(command.split())
-    assert refused.value.found.startswith(said)
+def test_what_does_not_go_together_is_refused(
+    command: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ingest", "produce", *command.split(), "--home", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(said)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, write: Write) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from lakehouse.errors import TableError
+from lakehouse.settings import Settings
 from lakehouse.streams import Stop
 from ml import train
 from ml.models import MODELS, Model
@@ -58,20 +59,20 @@ class Judged:
     warnings = ("Few carts.",)
 
 
-@pytest.mark.parametrize(("given", "told", "code"), [([], ["a", "b"], 1), (["--model", "b"], ["b"], 0)])
+@pytest.mark.parametrize(("given", "told", "code"), [(None, ["a", "b"], 1), ("b", ["b"], 0)])
 def test_the_command_says_what_became_of_each(
-    given: list[str], told: list[str], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    given: Any, told: list[str], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained = Trained("b", "run", "3", Judged(), Decision(CHAMPION, "There was none."))
     monkeypatch.setattr(train, "MODELS", models(a=refuse, b=lambda *_: trained))
     monkeypatch.setattr(train, "refuse_unfinished", lambda *_: None)
     monkeypatch.setattr(train, "Runs", lambda _: None)
-    monkeypatch.setattr(train, "in_session", lambda _name, _layers, work: work(None, None, Stop()) or 0)
-    assert train.main(given) == code
+    monkeypatch.setattr(train, "in_session", lambda _name, _layers, work, settings: work(None, settings, Stop()) or 0)
+    assert train.train(Settings(), given) == code
     text = capsys.readouterr().out
     assert "b version 3, run run" in text and "WARNING: Few carts." in text and "champion: There was none." in text
     assert ("a was not trained: Nobody had ordered." in text) == ("a" in told)
-    assert train.main([*given, "--json"]) == code
+    assert train.train(Settings(), given, as_json=True) == code
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["model"] for line in lines] == told
     assert lines[-1]["metrics"] == {"roc_auc": 0.7} and lines[-1]["alias"] == CHAMPION

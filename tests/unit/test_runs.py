@@ -8,7 +8,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from lakehouse.settings import Settings
-from ml import set_champion
+from ml.set_champion import set_champion
 from ml.tracking.promotion import CHAMPION
 from ml.tracking.runs import ModelError, Runs
 
@@ -33,19 +33,18 @@ def test_there_is_no_champion_of_an_unknown_model_or_without_the_alias(
         runs.champion("lifetime-value")
 
 
-def test_a_command_chooses_the_champion_or_none(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAKEHOUSE_HOME", str(settings.home))
+def test_a_command_chooses_the_champion_or_none(settings: Settings) -> None:
     runs = Runs(settings)
     runs.client.create_registered_model("lifetime-value")
     for _ in range(2):
         runs.client.create_model_version("lifetime-value", source=str(settings.home))
     for version in ("2", "1"):
-        assert set_champion.main(["lifetime-value", version]) == 0
+        assert set_champion(settings, "lifetime-value", version) == 0
         champion = runs.champion("lifetime-value")
         assert champion is not None and str(champion.version) == version
-    assert set_champion.main(["lifetime-value", "3"]) == 1
-    assert set_champion.main(["purchase-intent", "1"]) == 1, "no such model yet"
-    assert set_champion.main(["lifetime-value", "none"]) == 0
+    assert set_champion(settings, "lifetime-value", "3") == 1
+    assert set_champion(settings, "purchase-intent", "1") == 1, "no such model yet"
+    assert set_champion(settings, "lifetime-value", "none") == 0
     assert runs.champion("lifetime-value") is None
 
 

@@ -29,22 +29,24 @@ ROWS = [
 ]
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]], *flags: str) -> list[int]:
+def shown(monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]], **options: Any) -> list[int]:
     """Runs the command on such a table. Out: for how many days it asked."""
     asked: list[int] = []
-    monkeypatch.setattr(show_drift, "in_session", lambda _name, _layers, work: work(None, Settings(), Stop()) or 0)
+    monkeypatch.setattr(
+        show_drift, "in_session", lambda _name, _layers, work, settings: work(None, settings, Stop()) or 0
+    )
     monkeypatch.setattr(show_drift, "refuse_unfinished", lambda *_: None)
     monkeypatch.setattr(show_drift, "Runs", lambda _: None)
     monkeypatch.setattr(show_drift, "keep_drift", lambda *given: asked.append(given[-1]))
     monkeypatch.setattr(show_drift, "kept_drift", lambda *_: (standings(NOTE, rows), rows))
-    assert show_drift.main(flags) == 0, "a report, also where a band is left"
+    assert show_drift.show_drift(Settings(), **options) == 0, "a report, also where a band is left"
     return asked
 
 
 def test_a_line_per_model_then_outcomes_and_what_left_its_band(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert shown(monkeypatch, ROWS, "--days", "3") == [3]
+    assert shown(monkeypatch, ROWS, days=3) == [3]
     first, head, *lines = capsys.readouterr().out.splitlines()
     assert first == "m version 2: left its band: psi of price (0.9, at most 0.4) on 2020-01-03"
     assert head.split()[:4] == ["model_name", "observed_on", "measure", "variable"]
@@ -54,7 +56,7 @@ def test_a_line_per_model_then_outcomes_and_what_left_its_band(
 
 
 def test_as_json_it_has_all_rows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert shown(monkeypatch, ROWS, "--json") == [7]
+    assert shown(monkeypatch, ROWS, as_json=True) == [7]
     found = json.loads(capsys.readouterr().out)
     assert [each["is_within"] for each in found["models"]] == [False]
     assert [each["is_within"] for each in found["rows"]] == [True, False, None]
