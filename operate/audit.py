@@ -75,7 +75,7 @@ def audit(settings: Settings, is_through: bool = False) -> Iterator[Finding]:
     now = datetime.now(UTC)
     now_s = now.timestamp()
     began_s, carts_s = run_since_s(settings), LATE_S if is_through else 0.0
-    is_starting = began_s is not None and now_s - began_s < STARTING_S + LATE_S
+    late_before_s = unserved_late_before_s(now_s, began_s, is_through)
 
     def complete(check: Check, behind: Callable[[], list[Behind]]) -> Check:
         def both(settings: Settings) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def audit(settings: Settings, is_through: bool = False) -> Iterator[Finding]:
         (
             "P5",
             "served equals gold: PostgreSQL has the newest revision of every row, and no other row",
-            lambda settings: served_counts(settings, 0.0 if is_starting else now_s - LATE_S),
+            lambda settings: served_counts(settings, late_before_s),
         ),
     )
     for promise, sentence, check in checks:
@@ -115,6 +115,16 @@ def audit(settings: Settings, is_through: bool = False) -> Iterator[Finding]:
             yield Finding(promise, sentence, not broken, counts)
         except LakehouseError as error:
             yield Finding(promise, sentence, False, {"error": error.found})
+
+
+def unserved_late_before_s(now_s: float, began_s: float | None, is_through: bool) -> float:
+    """Since before which time a row must not have waited, to be served or to be written, in seconds since 1970.
+
+    Where nothing runs, and while a run starts, nothing is late: whoever died left it to the next start.
+    """
+    is_left = began_s is None and not is_through
+    is_starting = began_s is not None and now_s - began_s < STARTING_S + LATE_S
+    return 0.0 if is_left or is_starting else now_s - LATE_S
 
 
 def _waiting(behind: list[Behind], late: list[str], now_s: float) -> dict[str, Any]:
