@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,11 @@ def register(model: LifetimeValue) -> str:
     with tempfile.TemporaryDirectory() as folder:
         parameters = Path(folder) / _PARAMETERS
         parameters.write_text(to_json(model), encoding="utf-8")
+        # MLflow copies a file with its mode, and our source is for everybody to read: what is in the home is not.
+        source = shutil.copyfile(lifetime_served.__file__, Path(folder) / Path(lifetime_served.__file__).name)
         info = mlflow.pyfunc.log_model(
             name="model",
-            python_model=lifetime_served.__file__,
+            python_model=str(source),
             artifacts={"parameters": str(parameters)},
             signature=_signature(model),
             input_example=_EXAMPLE,

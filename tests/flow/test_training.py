@@ -79,6 +79,11 @@ def test_a_run_says_where_the_model_comes_from_and_how_good_it_is(
     assert champion is not None and str(champion.version) == "1"
 
 
+def test_what_is_kept_of_a_training_is_its_owners_alone(trained: tuple[Settings, Trained, list[str]]) -> None:
+    """MLflow copies files with the modes that they had."""
+    assert [path for path in trained[0].home.rglob("*") if path.stat().st_mode & 0o077] == []
+
+
 def test_the_registered_model_predicts_as_the_trained_one(trained: tuple[Settings, Trained, list[str]]) -> None:
     Runs(trained[0])
     loaded = mlflow.pyfunc.load_model(f"models:/{NAME}@{CHAMPION}")

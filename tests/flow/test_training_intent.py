@@ -96,6 +96,11 @@ def test_a_run_says_where_the_model_comes_from_and_how_good_it_is(trained: First
     assert len(said) == 1 and said[0].startswith("1,561 open carts, ") and int(params["carts"]) == 1561
 
 
+def test_what_is_kept_of_a_training_is_its_owners_alone(trained: First) -> None:
+    """MLflow copies files with the modes that they had."""
+    assert [path for path in trained[0].home.rglob("*") if path.stat().st_mode & 0o077] == []
+
+
 def test_the_registered_model_is_of_the_time_before_the_holdout(trained: First) -> None:
     _, first, _ = trained
     day_s = 86_400

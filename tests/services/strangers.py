@@ -28,15 +28,17 @@ def assert_a_stranger_gets_nothing(settings: Settings) -> Iterable[int]:
     """Of a lakehouse that starts. Out: the ports that it listens at when all that listens is there."""
     wait_for(lambda: set(_listening(settings).values()) >= _ALL, "not all programs listen", 180.0)
     ports = _listening(settings)
-    answers = {port: _what_it_says(name, port) for port, name in ports.items()}
-    assert set(ports.values()) == _ALL
-    assert {port: said for port, said in answers.items() if not said.startswith("refused")} == {}
+    said = {f"{name} at {port}": _what_it_says(name, port) for port, name in ports.items()}
+    told = {place: what for place, what in said.items() if not what.startswith("refused")}
+    assert set(ports.values()) == _ALL, ports
+    assert not told, told
     assert_nothing_is_readable(settings)
     return ports
 
 
 def assert_nothing_is_readable(settings: Settings) -> None:
-    assert _readable_by_a_stranger(settings.home) == []
+    found = _readable_by_a_stranger(settings.home)
+    assert not found, found
 
 
 def answers(port: int) -> bool:
