@@ -171,13 +171,15 @@ class _Run:
             self._screen.say(line)
 
     def drain(self) -> None:
-        """Until all that was fed is published."""
+        """Until all that was fed is in the tables: the slower ones take it in beside the pipeline's end."""
         self._looked_at_s, self._lag = -math.inf, None
         while self._lag != 0 and not self._stop.is_set():
-            self._look("draining", every_s=0.2)
+            self._look("draining", every_s=0.2, to="written")
 
-    def _look(self, state: str, every_s: float = 1.0) -> None:
-        """:param every_s: so often it is asked how far the pipeline is."""
+    def _look(self, state: str, every_s: float = 1.0, to: str = "read") -> None:
+        """:param every_s: so often it is asked how far the pipeline is.
+        :param to: up to where it is: what it has `read` and published, or `written`.
+        """
         self._stack.supervisor.watch()
         self.sales.poll(0.2)
         pulse = read_pulse(self._stack.settings)
@@ -194,7 +196,7 @@ class _Run:
         if not self._are_scores_there:
             self._say_scores()
         if time.monotonic() - self._looked_at_s > every_s:
-            self._looked_at_s, self._lag = time.monotonic(), self._behind(pulse.get("read", {}))
+            self._looked_at_s, self._lag = time.monotonic(), self._behind(pulse.get(to, {}))
         self._screen.show(pulse, self.sales, self._lag, state)
 
     def _say_scores(self) -> None:
