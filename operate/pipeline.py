@@ -63,9 +63,9 @@ def follow(spark: SparkSession, settings: Settings, stop: Stop) -> None:
         judged = refinement.judge(bronze_rows(batch, now, landing.shift))
         if judged.unknown_schemas:
             group.write()  # the registry may be away for long
-        if judged.unknown_schemas and schemas.keep(judged.unknown_schemas, stop, pulse.waiting):
-            judged.release()
-            judged = refinement.judge(bronze_rows(batch, now, landing.shift))
+            if schemas.keep(judged.unknown_schemas, stop, pulse.waiting):
+                judged.release()
+                judged = refinement.judge(bronze_rows(batch, now, landing.shift))
         landing.check_topics()
         laps.end("judge")
         change = aggregation.revise(judged.purchases, refinement.version, now)

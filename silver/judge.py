@@ -21,7 +21,7 @@ from lakehouse.settings import Settings
 from lakehouse.values import frame_of_columns
 from lakehouse.writer_schemas import WriterSchemas
 from silver.events import read_records
-from silver.quality import Counts, count, null_mask, sums
+from silver.quality import Counts, count, counted_together, null_mask
 from silver.rejects import CONFLICT, NO_SCHEMA
 from silver.rows import COPY, NEW, is_event
 from silver.seen import Event, SeenEvents
@@ -89,7 +89,7 @@ def together(batches: Sequence[Judged]) -> Judged:
         by_partition=sum((each.by_partition for each in batches), Counter()),
         events=[event for each in batches for event in each.events],
         purchases=[purchase for each in batches for purchase in each.purchases],
-        counts=sums([each.counts for each in batches]),
+        counts=counted_together([each.counts for each in batches]),
         newest=_newest_of(each.newest for each in batches),
         kafka_at_us=max((each.kafka_at_us for each in batches if each.kafka_at_us is not None), default=None),
         unknown_schemas=frozenset[int]().union(*(each.unknown_schemas for each in batches)),

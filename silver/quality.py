@@ -26,6 +26,9 @@ Counts = dict[str, Any]
 without events), nulls (column -> events without a value). Goes into a commit's note as JSON."""
 Row = dict[str, Any]
 
+_ADDED = ("records", "events", "duplicates", "quarantined", "late")
+"""Of counts, and of rows of silver.quality_log, what is a plain number of records."""
+
 log = logging.getLogger("lakehouse")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,9 +66,8 @@ def count(summary: pa.Table, accepted: list[int], conflicts: int, late_before_us
     }
 
 
-def sums(counts: Sequence[Counts]) -> Counts:
+def counted_together(counts: Sequence[Counts]) -> Counts:
     """In: counts of batches, one after the other. Out: those of all together."""
-    names = ("records", "events", "duplicates", "quarantined", "late")
     reasons, nulls = Counter[str](), Counter[str]()
     for each in counts:
         reasons.update(each["reasons"])
@@ -73,7 +75,7 @@ def sums(counts: Sequence[Counts]) -> Counts:
     firsts, lasts = (
         [each[name] for each in counts if each[name] is not None] for name in ("first_event_at_us", "last_event_at_us")
     )
-    return {name: sum(each[name] for each in counts) for name in names} | {
+    return {name: sum(each[name] for each in counts) for name in _ADDED} | {
         "reasons": dict(sorted(reasons.items())),
         "first_event_at_us": min(firsts, default=None),
         "last_event_at_us": max(lasts, default=None),
@@ -118,8 +120,7 @@ def newest(rows: Iterable[Row], settings: Settings) -> list[Row]:
 def totals(rows: Iterable[Mapping[str, Any]]) -> Row:
     """In: rows of silver.quality_log. Out: their sums, and rates over all of them (None of nothing)."""
     listed = list(rows)
-    names = ("records", "events", "duplicates", "quarantined", "late")
-    sums: Row = {name: sum(row[name] for row in listed) for name in names}
+    sums: Row = {name: sum(row[name] for row in listed) for name in _ADDED}
     reasons: Counter[str] = Counter()
     nulls: Counter[str] = Counter()
     for row in listed:

@@ -19,7 +19,7 @@ import pytest
 from lakehouse.settings import PREFIX, Settings
 from operate.live import page_settings
 from operate.services.postgres import PostgresServer
-from operate.stack import known_store
+from operate.store_access import known_store
 
 BIN = Path(sys.executable).parent
 _ENCRYPTION_WISHES = (80_877_103, 80_877_104)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pyarrow as pa
 import pytest
 
-from silver.quality import count, sums
+from silver.quality import count, counted_together
 
 # (reasons, event_at_us, a bit for each column without a value) of six records; the last is a copy of the first.
 RECORDS = [
@@ -30,11 +30,11 @@ def counts_of(begin: int, end: int) -> dict:
 
 
 @pytest.mark.parametrize("cuts", [(0, 6), (0, 1, 6), (0, 2, 4, 6), (0, 1, 2, 3, 4, 5, 6)])
-def test_sums_are_the_counts_of_all(cuts: tuple[int, ...]) -> None:
-    assert sums([counts_of(begin, end) for begin, end in pairwise(cuts)]) == counts_of(0, 6)
+def test_counts_together_are_the_counts_of_all(cuts: tuple[int, ...]) -> None:
+    assert counted_together([counts_of(begin, end) for begin, end in pairwise(cuts)]) == counts_of(0, 6)
 
 
 def test_without_events_there_is_no_first_and_no_last() -> None:
-    found = sums([counts_of(1, 2), counts_of(3, 4)])
+    found = counted_together([counts_of(1, 2), counts_of(3, 4)])
     assert (found["first_event_at_us"], found["last_event_at_us"]) == (None, None)
     assert found["reasons"] == {"bad_price": 2, "not_json": 1}
